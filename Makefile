@@ -1,0 +1,68 @@
+# Everything a clone needs: a Python of at least 3.11 and make. The virtual environment in .venv is made on first use.
+#   make demo    simulate the example workload on a cluster of four instances
+#   make test    all tests, doctests and every example in the documentation
+#   make lint    ruff, mypy --strict and the import contracts
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+BUILD_REFERENCE := $(RUN) docs/build_reference.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-statistical lint bench docs clean
+
+help:
+	@echo "make demo              simulate an example workload on a cluster of four instances"
+	@echo "make test              all tests, doctests and examples of the documentation"
+	@echo "make test-statistical  only the tests that compare random samples with theory"
+	@echo "make lint              ruff, mypy --strict, import contracts"
+	@echo "make bench             cold start and speed of the simulator on this machine"
+	@echo "make docs              write the generated reference pages anew and check all links"
+	@echo "make clean             remove the virtual environment, caches and builds"
+
+demo: $(VENV)/installed
+	$(RUN) -m blis simulate specs/demo.yaml --deployment specs/deployments/demo.yaml
+
+test: $(VENV)/installed-dev
+	$(RUN) -m pytest -n auto
+
+test-statistical: $(VENV)/installed-dev
+	$(RUN) -m pytest -n auto -m statistical
+
+lint: $(VENV)/installed-dev
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+bench: $(VENV)/installed
+	$(RUN) benchmarks/speed.py
+
+docs: $(VENV)/installed
+	$(BUILD_REFERENCE)
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written last, so that an interrupted installation is taken up again.
+$(VENV)/installed: pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "blis needs Python 3.11 or later, and there is no '$(PYTHON)'." >&2; \
+	  echo "Install it (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: make PYTHON=/path/to/python3" >&2; \
+	  exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "blis needs Python 3.11 or later, and '$(PYTHON)' is $$("$(PYTHON)" --version 2>&1)." >&2; \
+	  echo "If a later one is installed, name it: make PYTHON=python3.11" >&2; \
+	  exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "'$(PYTHON)' ($$("$(PYTHON)" --version 2>&1)) has no venv module or no pip to put into a virtual environment." >&2; \
+	  echo "Install them (Debian, Ubuntu: apt-get install python3-venv) or name a complete Python: make PYTHON=/path/to/python3" >&2; \
+	  exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

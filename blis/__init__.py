@@ -1,0 +1,28 @@
+"""Simulator for LLM inference serving.
+
+``blis.simulate(spec, deployment)`` predicts the latencies of a workload on a cluster and returns a
+:class:`blis.trace.Trace`. Public functions are loaded when first used, so that ``import blis`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__all__ = ["__version__", "simulate"]
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from blis.simulation import simulate
+else:
+    _HOMES = {"simulate": "blis.simulation"}
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'blis' has no attribute {name!r}")
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOMES})

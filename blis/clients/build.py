@@ -1,0 +1,86 @@
+"""From a workload spec to running clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import simpy
+
+from blis.clients.processes import Arrivals, open_loop, rank_priority
+from blis.clients.rates import END_OF_TIME_US, RateProfile, merge_windows, shared_profiles
+from blis.clients.servegen_load import chunk_sources
+from blis.clients.source import ClientSource, Source
+from blis.clients.target import Target
+from blis.errors import BlisError
+from blis.spec.workload import WorkloadSpec
+
+__all__ = ["sources", "start"]
+
+Warn = Callable[[str], None]
+
+
+def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Source]:
+    """Return the open-loop sources of a workload in order of their client ids, whatever the order of the file.
+
+    The sources don't depend on ``horizon_us``; ServeGen files are checked as far as it reaches (None: to their end).
+    ``warn`` is called with a sentence for everything that can't be used. Raises :class:`BlisError` if ServeGen data
+    can't be read at all, or has faults and is strict, and if the ServeGen data and the clients don't go together.
+    """
+    found: list[Source] = [
+        ClientSource(client, profile, spec.seed) for client, profile in zip(spec.clients, _profiles(spec), strict=True)
+    ]
+    if spec.servegen_data is not None:
+        if spec.clients and spec.aggregate_rate > 0:
+            raise BlisError(
+                f"aggregate_rate is {spec.aggregate_rate:g}, and both clients and servegen_data would share it, which "
+                f"has no one meaning: set aggregate_rate to 0, and each client's own rate"
+            )
+        found += chunk_sources(spec, horizon_us, warn)
+    found.sort(key=lambda source: source.facts.client_id)
+    for one, other in pairwise(found):
+        if one.facts.client_id == other.facts.client_id:
+            raise BlisError(f"client id {one.facts.client_id!r} is a ServeGen chunk's too: give the client another id")
+    return found
+
+
+def start(
+    env: simpy.Environment,
+    target: Target,
+    spec: WorkloadSpec,
+    *,
+    horizon_us: int | None,
+    num_requests: int | None,
+    warn: Warn,
+) -> simpy.Event:
+    """Start a process for every client that sends anything; the event returned fires after the last arrival.
+
+    Requests arrive in [0, horizon_us); after ``num_requests`` in all, every client stops. At least one of the two
+    should be given, since the clients of a spec never end by themselves. Timeouts of clients that were stopped stay in
+    the environment's queue: a run that waits for the event and for the requests in flight needn't wait for them.
+    """
+    if horizon_us == 0 or num_requests == 0:
+        return Arrivals(env, 0, 0).done
+    end_us = END_OF_TIME_US if horizon_us is None else horizon_us
+    population = sources(spec, horizon_us, warn)
+    sending = [(rank, source) for rank, source in enumerate(population) if source.expected(end_us) > 0]
+    arrivals = Arrivals(env, num_requests, len(sending))
+    total = sum(source.expected(END_OF_TIME_US) for _, source in sending)
+    for rank, source in sending:
+        likely = None if num_requests is None else num_requests * source.expected(END_OF_TIME_US) / total
+        env.process(open_loop(env, target, source, arrivals, rank_priority(rank), end_us, likely))
+    return arrivals.done
+
+
+def _profiles(spec: WorkloadSpec) -> list[RateProfile]:
+    windows = [
+        () if client.lifecycle is None else tuple((w.start_us, w.end_us) for w in client.lifecycle.windows)
+        for client in spec.clients
+    ]
+    if spec.aggregate_rate > 0:
+        fractions = [client.rate_fraction or 0.0 for client in spec.clients]
+        return shared_profiles(fractions, windows, spec.aggregate_rate)
+    return [
+        RateProfile(client.rate or 0.0, own) if own else RateProfile(client.rate or 0.0)
+        for client, own in zip(spec.clients, map(merge_windows, windows), strict=True)
+    ]

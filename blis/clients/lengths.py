@@ -1,0 +1,161 @@
+"""Samplers of token counts and ratios, drawn in blocks from named streams.
+
+With z standard normal, e standard exponential and u uniform on [0, 1), a draw x is
+
+* gaussian: mean + std_dev z, then clipped to [min, max];
+* exponential: mean e, then clipped to [min, max] where these are given;
+* lognormal: exp(mu + sigma z);
+* pareto_lognormal: xm exp(e / alpha) (Pareto, P(x > t) = (xm/t)^alpha) with probability mix_weight, otherwise
+  exp(mu + sigma z);
+* constant: value;
+* empirical: the smallest value whose cumulative probability exceeds u.
+
+Lengths are x rounded to the nearest whole number (halves to even), at least 1; counts likewise, at least 0; ratios
+are x clipped to [0, 1]. Nothing is longer than :data:`MAX_LENGTH`. Every element takes the same number of draws from
+each of its streams, in order, so that a sample doesn't depend on the sizes of the blocks it is drawn in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from blis.clients.arrivals import FloatArray, IntArray
+from blis.spec.distributions import (
+    Constant,
+    Distribution,
+    Empirical,
+    Exponential,
+    ExponentialParams,
+    Gaussian,
+    GaussianParams,
+    Lognormal,
+    LognormalParams,
+    ParetoLognormal,
+    ParetoLognormalParams,
+)
+
+__all__ = ["MAX_LENGTH", "InverseCdf", "Streams", "counts", "lengths", "ratios", "whole"]
+
+MAX_LENGTH = 10**9
+"""No length or count exceeds this; heavy tails are cut here."""
+
+_LOG_MAX = math.log(MAX_LENGTH)
+
+Streams = Callable[..., np.random.Generator]
+"""``streams()`` gives a fresh generator of the purpose sampled for, ``streams(part)`` one of a part of it."""
+
+_Reals = Callable[[int], FloatArray]
+
+
+def lengths(distribution: Distribution, streams: Streams) -> Callable[[int], IntArray]:
+    """Return a sampler of token lengths: ``sample(n)`` gives the next n, int64, shape (n,), each at least 1."""
+    return _rounded(distribution, streams, 1)
+
+
+def counts(distribution: Distribution, streams: Streams) -> Callable[[int], IntArray]:
+    """Return a sampler of counts: ``sample(n)`` gives the next n, int64, shape (n,), each at least 0."""
+    return _rounded(distribution, streams, 0)
+
+
+def ratios(distribution: Distribution, streams: Streams) -> Callable[[int], FloatArray]:
+    """Return a sampler of ratios: ``sample(n)`` gives the next n, float64, shape (n,), each in [0, 1]."""
+    reals = _reals(distribution, streams)
+    return lambda n: np.clip(reals(n), 0.0, 1.0)
+
+
+def whole(values: FloatArray, least: int) -> IntArray:
+    """Round to whole numbers from ``least`` to :data:`MAX_LENGTH`."""
+    rounded = np.rint(values)
+    # Twice as fast as np.clip on the short tables of measured data.
+    return np.minimum(np.maximum(rounded, least), MAX_LENGTH).astype(np.int64)
+
+
+class InverseCdf:
+    """The inverse of an empirical distribution's cumulative probability.
+
+    ``values`` may be of any dtype, ``weights`` are >= 0 and needn't add up to 1; both have shape (n,), n >= 1, with a
+    positive sum of weights. Values of weight 0 never come up.
+    """
+
+    __slots__ = ("_cdf", "_values")
+
+    def __init__(self, values: FloatArray | IntArray, weights: FloatArray) -> None:
+        cumulative = np.cumsum(weights)
+        self._values = values
+        self._cdf = cumulative / cumulative[-1]
+
+    def at(self, uniform: FloatArray) -> np.ndarray:
+        """Return the smallest values whose cumulative probability exceeds ``uniform`` (in [0, 1)), of its shape."""
+        found: np.ndarray = self._values[np.searchsorted(self._cdf, uniform, side="right")]
+        return found
+
+
+def _rounded(distribution: Distribution, streams: Streams, least: int) -> Callable[[int], IntArray]:
+    if isinstance(distribution, Empirical):
+        # Rounded once, instead of at every draw.
+        values, weights = _table(distribution)
+        inverse, rng = InverseCdf(whole(values, least), weights), streams()
+        return lambda n: inverse.at(rng.random(n))
+    reals = _reals(distribution, streams)
+    return lambda n: whole(reals(n), least)
+
+
+def _reals(distribution: Distribution, streams: Streams) -> _Reals:
+    match distribution:
+        case Gaussian():
+            return _gaussian(distribution.params, streams())
+        case Exponential():
+            return _exponential(distribution.params, streams())
+        case Lognormal():
+            return _lognormal(distribution.params, streams())
+        case ParetoLognormal():
+            return _pareto_lognormal(distribution.params, streams)
+        case Constant():
+            value = distribution.params.value
+            return lambda n: np.full(n, value)
+        case Empirical():
+            inverse, rng = InverseCdf(*_table(distribution)), streams()
+            return lambda n: inverse.at(rng.random(n))
+
+
+def _gaussian(params: GaussianParams, rng: np.random.Generator) -> _Reals:
+    return lambda n: np.clip(params.mean + params.std_dev * rng.standard_normal(n), params.min, params.max)
+
+
+def _exponential(params: ExponentialParams, rng: np.random.Generator) -> _Reals:
+    low = 0.0 if params.min is None else params.min
+    high = math.inf if params.max is None else params.max
+    return lambda n: np.clip(params.mean * rng.standard_exponential(n), low, high)
+
+
+def _lognormal(params: LognormalParams | ParetoLognormalParams, rng: np.random.Generator) -> _Reals:
+    return lambda n: _exp(params.mu + params.sigma * rng.standard_normal(n))
+
+
+def _pareto_lognormal(params: ParetoLognormalParams, streams: Streams) -> _Reals:
+    """Both parts are drawn for every element, so that another mix_weight changes no draw of either."""
+    choice, pareto = streams("choice"), streams("pareto")
+    body = _lognormal(params, streams("lognormal"))
+    log_xm = math.log(params.xm)
+
+    def sample(n: int) -> FloatArray:
+        tail = _exp(log_xm + pareto.standard_exponential(n) / params.alpha)
+        return np.where(choice.random(n) < params.mix_weight, tail, body(n))
+
+    return sample
+
+
+def _exp(logs: FloatArray) -> FloatArray:
+    """Raise e to ``logs``, cut where a float would overflow."""
+    values: FloatArray = np.exp(np.minimum(logs, _LOG_MAX))
+    return values
+
+
+def _table(distribution: Empirical) -> tuple[FloatArray, FloatArray]:
+    """Return values in increasing order, and their weights."""
+    pairs = sorted(distribution.params.pdf.items())
+    values, weights = np.array(pairs, dtype=np.float64).T
+    return values, weights

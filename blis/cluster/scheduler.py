@@ -1,0 +1,314 @@
+"""Batch formation on one instance: who runs in the next step (ENGINE.md, sections 2 to 5).
+
+Nothing about a decoding sequence is touched between its first and its last step. What a step needs to know of all of them
+together is kept in sums: how many there are, their context, when each ends (buckets by step), and how many need a block at
+a step (one counter per residue of the step number modulo the block size). A step in which something can't go the common
+way (too little budget, too few blocks, a chain two sequences work on) is formed sequence by sequence instead, in
+:mod:`blis.cluster.explicit`.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from blis.cluster.chains import Holding
+from blis.cluster.explicit import form_explicitly
+from blis.cluster.kv import KVCache
+from blis.cluster.sequence import Batch, Sequence, Stage
+from blis.cluster.waiting import WaitQueue, wait_queue
+from blis.spec.instance import InstanceConfig
+
+__all__ = ["Scheduler"]
+
+
+class Scheduler:
+    """The state of one instance between steps, without a clock.
+
+    ``step`` is the last step formed. ``decodes`` and ``context`` (sum of progress) describe the decoding sequences as they
+    are when that step has run. ``waiting`` is the number of queued sequences.
+    """
+
+    def __init__(self, config: InstanceConfig) -> None:
+        self.max_tokens = config.max_num_batched_tokens
+        self.max_sequences = config.max_num_seqs
+        self.threshold = config.long_prefill_token_threshold
+        self.block_size = config.block_size
+        self.by_priority = config.preemption == "priority"
+        self.kv = KVCache(config.total_kv_blocks, config.block_size, self._filled)
+        self.queue: WaitQueue = wait_queue(config.scheduler)
+        self.waiting = 0
+        self.running: dict[Sequence, None] = {}
+        self.prefilling: dict[Sequence, None] = {}
+        self.step = 0
+        self.decodes = 0
+        self.context = 0
+        self.due = [0] * config.block_size
+        self._ending: dict[int, list[Sequence]] = {}
+        self._end_steps: list[int] = []
+        self._order = 0
+        self._newest_decode = -1
+        self._head_may_change = False
+
+    # -- the wait queue
+
+    def join(self, sequence: Sequence) -> bool:
+        """Queue a sequence; return whether the next step could admit it."""
+        sequence.stage = Stage.WAITING
+        self.queue.push(sequence)
+        self.waiting += 1
+        return len(self.running) < self.max_sequences and self.queue.head() is sequence
+
+    def expire(self, sequence: Sequence) -> None:
+        """Take a waiting sequence out of the queue."""
+        sequence.stage = Stage.GONE
+        self.waiting -= 1
+
+    # -- forming a batch
+
+    def form(self) -> Batch:
+        """Form the batch of the next step."""
+        batch = None
+        if self.decodes <= self.max_tokens and not self.kv.crowded:
+            batch = self._continue()
+        if batch is None:
+            batch, budget = form_explicitly(self)
+        else:
+            budget = self.max_tokens - batch.decodes
+            for chunk in batch.chunks:
+                budget -= chunk[2]
+        self.context += batch.decodes
+        self.step += 1
+        self._head_may_change = False
+        if self.waiting and budget > 0 and not batch.preempted:
+            self._admit(batch, budget)
+        return batch
+
+    def _continue(self) -> Batch | None:
+        """Phase 1 where every running sequence gets its tokens and its blocks; None where that can't be said."""
+        kv = self.kv
+        need = self.due[(self.step + 1) % self.block_size]
+        batch = Batch(self.decodes, self.context)
+        if self.prefilling:
+            left = self.max_tokens - self.decodes
+            cut = False
+            for sequence in self.prefilling:
+                wish = self.chunk(sequence)
+                tokens = min(wish, left)
+                cut = cut or tokens < wish
+                left -= tokens
+                if tokens:
+                    known = sequence.progress
+                    need += -(-(known + tokens) // self.block_size) - sequence.blocks
+                    batch.chunks.append((sequence, sequence.epoch, tokens, known, known))
+            if cut and self.decodes and next(iter(self.prefilling)).order < self._newest_decode:
+                return None
+        if need > kv.free:
+            return None
+        if need:
+            kv.take(need)
+        for chunk in batch.chunks:
+            self.prefill(chunk[0], chunk[2])
+        return batch
+
+    def chunk(self, sequence: Sequence) -> int:
+        """Return how many prompt tokens the sequence would compute next, the budget aside."""
+        rest = sequence.prompt - sequence.progress
+        return self.threshold if 0 < self.threshold < rest else rest
+
+    def prefill(self, sequence: Sequence, tokens: int) -> None:
+        """Account for a chunk whose blocks have been taken."""
+        sequence.progress += tokens
+        sequence.blocks = -(-sequence.progress // self.block_size)
+        if sequence.path.chains:
+            self.kv.identify(sequence, sequence.progress // self.block_size)
+        if sequence.progress == sequence.prompt:
+            self.prefilling.pop(sequence, None)
+
+    def _admit(self, batch: Batch, budget: int) -> None:
+        """Phase 2: admit from the queue's head while budget, slots and blocks allow."""
+        kv, size, running = self.kv, self.block_size, self.running
+        while budget > 0 and len(running) < self.max_sequences:
+            sequence = self.queue.head()
+            if sequence is None:
+                return
+            path = sequence.path
+            cached = 0
+            if path.chains:
+                cached = kv.match(path)
+                if cached * size >= sequence.prompt:
+                    cached = (sequence.prompt - 1) // size
+            known = sequence.progress = cached * size
+            tokens = min(self.chunk(sequence), budget)
+            fresh = -(-tokens // size)
+            if fresh + (kv.free_among(path, cached) if cached else 0) > kv.free:
+                sequence.progress = 0
+                self._head_may_change = known + tokens < sequence.prompt or any(c.writers for c, _ in path.chains)
+                return
+            self.queue.pop()
+            self.waiting -= 1
+            if path.chains:
+                kv.claim(sequence, cached)
+                kv.enter(sequence)
+            kv.take(fresh)
+            sequence.stage = Stage.PREFILL
+            sequence.cached_tokens = known
+            self._order += 1
+            sequence.order = self._order
+            running[sequence] = None
+            if known + tokens < sequence.prompt:
+                self.prefilling[sequence] = None
+            self.prefill(sequence, tokens)
+            batch.chunks.append((sequence, sequence.epoch, tokens, 0, known))
+            budget -= tokens
+
+    # -- what a step changes
+
+    def settle(self, batch: Batch) -> None:
+        """Move on from the last step formed: prefills that ended in it decode next, and ended decodes leave the sums."""
+        step = self.step
+        for sequence, epoch, *_ in batch.chunks:
+            if sequence.progress == sequence.prompt and sequence.epoch == epoch and sequence.stage == Stage.PREFILL:
+                if sequence.output > 1:
+                    self._start_decode(sequence)
+                else:
+                    sequence.stage = Stage.FINISHING
+                    batch.leaving.append(sequence)
+        ending = self._ending.pop(step, None)
+        if ending:
+            for sequence in ending:
+                self._forget_decode(sequence)
+                sequence.stage = Stage.FINISHING
+            batch.leaving += ending
+        if len(batch.leaving) > 1:
+            batch.leaving.sort(key=lambda sequence: sequence.order)
+
+    def _start_decode(self, sequence: Sequence) -> None:
+        step = self.step + 1
+        sequence.stage = Stage.DECODE
+        sequence.first_step = sequence.span_start = step
+        sequence.last_step = step + sequence.output - 2
+        self.decodes += 1
+        self.context += sequence.prompt
+        self.due[(step - sequence.prompt) % self.block_size] += 1
+        if sequence.order > self._newest_decode:
+            self._newest_decode = sequence.order
+        self._end_at(sequence)
+        if sequence.path.open_tail:
+            sequence.path.chains[-1][0].writers.append(sequence)
+
+    def _end_at(self, sequence: Sequence) -> None:
+        bucket = self._ending.get(sequence.last_step)
+        if bucket is None:
+            self._ending[sequence.last_step] = [sequence]
+            heappush(self._end_steps, sequence.last_step)
+        else:
+            bucket.append(sequence)
+
+    def decoded(self, sequence: Sequence) -> int:
+        """Return how many decode steps of the sequence have been formed."""
+        return self.step - sequence.first_step + 1
+
+    def _forget_decode(self, sequence: Sequence) -> None:
+        self.decodes -= 1
+        self.context -= sequence.prompt + self.step - sequence.first_step + 1
+        self.due[(sequence.first_step - sequence.prompt) % self.block_size] -= 1
+
+    def stop_decode(self, sequence: Sequence) -> None:
+        """Take a decoding sequence out of the sums before its end."""
+        self._forget_decode(sequence)
+        self._ending[sequence.last_step].remove(sequence)
+
+    def postpone(self, sequence: Sequence) -> None:
+        """Account for a step, the next to be formed, that doesn't reach a decoding sequence."""
+        step = self.step + 1
+        if sequence.span_start < step:
+            sequence.spans = [*(sequence.spans or ()), (sequence.span_start, step - 1)]
+        sequence.span_start = step + 1
+        self._ending[sequence.last_step].remove(sequence)
+        self.due[(sequence.first_step - sequence.prompt) % self.block_size] -= 1
+        sequence.first_step += 1
+        sequence.last_step += 1
+        self.due[(sequence.first_step - sequence.prompt) % self.block_size] += 1
+        self._end_at(sequence)
+
+    def preempt(self, sequence: Sequence, tokens: int) -> None:
+        """Send a running sequence back to the queue's front; ``tokens`` of it are in the KV cache, this step's included."""
+        if sequence.stage == Stage.DECODE:
+            self.stop_decode(sequence)
+        else:
+            self.prefilling.pop(sequence, None)
+        del self.running[sequence]
+        sequence.blocks = -(-tokens // self.block_size)
+        self.kv.privatise(sequence, sequence.prompt)
+        self.kv.identify(sequence, tokens // self.block_size)
+        self.kv.release(sequence)
+        sequence.stage = Stage.WAITING
+        sequence.progress = 0
+        sequence.first_token_us = -1
+        sequence.epoch += 1
+        sequence.spans = None
+        sequence.unreached_us = 0
+        self.waiting += 1
+        self.queue.push(sequence, front=True)
+
+    def leave(self, sequence: Sequence, *, last_token: bool) -> None:
+        """Release a sequence that ends; ``last_token`` gives its last token a slot too, if a block can be had."""
+        size = self.block_size
+        match sequence.stage:
+            case Stage.PREFILL:
+                self.prefilling.pop(sequence, None)
+                tokens = sequence.progress
+            case Stage.DECODE:
+                tokens = sequence.prompt + self.decoded(sequence)
+                self.stop_decode(sequence)
+            case _:
+                tokens = sequence.prompt + max(sequence.output - 1, 0)
+        del self.running[sequence]
+        sequence.blocks = -(-tokens // size)
+        if last_token:
+            if tokens % size or self.kv.free:
+                tokens += 1
+            if -(-tokens // size) > sequence.blocks:
+                self.kv.take(1)
+                sequence.blocks += 1
+        if sequence.path.open_tail:
+            self.kv.identify(sequence, tokens // size)
+        self.kv.release(sequence)
+        sequence.stage = Stage.GONE
+
+    # -- runs of like steps
+
+    def like_steps(self, limit: int) -> int:
+        """Return how many more steps, at most ``limit``, can follow the last one formed without a change of the batch."""
+        if self._head_may_change or self.prefilling or self.kv.crowded:
+            return 0
+        ends = self._end_steps
+        while ends and not self._ending.get(ends[0]):
+            self._ending.pop(heappop(ends), None)
+        count = min(limit, ends[0] - self.step) if ends else limit
+        free = self.kv.free
+        if self.decodes * (count // self.block_size + 1) <= free:
+            return count
+        for ahead in range(1, count + 1):
+            free -= self.due[(self.step + ahead) % self.block_size]
+            if free < 0:
+                return ahead - 1
+        return count
+
+    def advance(self, steps: int) -> None:
+        """Form ``steps`` more steps like the last one."""
+        if not steps:
+            return
+        size = self.block_size
+        cycles, rest = divmod(steps, size)
+        need = cycles * self.decodes
+        for ahead in range(1, rest + 1):
+            need += self.due[(self.step + ahead) % size]
+        if need:
+            self.kv.take(need)
+        self.step += steps
+        self.context += steps * self.decodes
+
+    def _filled(self, holding: Holding) -> int:
+        assert isinstance(holding, Sequence)
+        return (holding.prompt + self.decoded(holding)) // self.block_size

@@ -1,0 +1,72 @@
+"""Exact inter-token latencies without a list of tokens.
+
+All decoding sequences emit a token at the end of a step, so the ITLs of a step are one number with a weight. The log keeps
+step durations only as long as a running sequence may still turn out to need them, and moves them into a histogram.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from blis.trace.histogram import Histogram
+
+__all__ = ["TokenLog"]
+
+_FLUSH = 1 << 15
+
+
+class TokenLog:
+    """Durations of an instance's steps, and how many completed requests decoded a token in each.
+
+    ``per_token_us`` is added to every ITL. Step numbers count from 1.
+    """
+
+    def __init__(self, histogram: Histogram, per_token_us: int) -> None:
+        self._histogram = histogram
+        self._per_token_us = per_token_us
+        self._durations = array("q")
+        self._first = 1
+        self._changes: dict[int, int] = {}
+        self._flush_at = _FLUSH
+
+    def append(self, durations: Iterable[int] | npt.NDArray[np.int64]) -> None:
+        """Note the durations of the next steps, in order."""
+        if isinstance(durations, np.ndarray):
+            self._durations.frombytes(durations.tobytes())
+        else:
+            self._durations.extend(durations)
+
+    def count(self, first: int, last: int) -> None:
+        """Count one token in each of the steps ``first`` to ``last``, both included."""
+        changes = self._changes
+        changes[first] = changes.get(first, 0) + 1
+        changes[last + 1] = changes.get(last + 1, 0) - 1
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to :meth:`flush`."""
+        return len(self._durations) >= self._flush_at
+
+    def flush(self, needed_from: int | None) -> None:
+        """Move steps before ``needed_from`` (None: all) into the histogram."""
+        end = self._first + len(self._durations)
+        stop = end if needed_from is None else max(min(needed_from, end), self._first)
+        size = stop - self._first
+        if size:
+            steps = np.array(sorted(step for step in self._changes if step < stop), dtype=np.int64)
+            change = np.zeros(size, np.int64)
+            change[steps - self._first] = [self._changes.pop(step) for step in steps.tolist()]
+            weights = np.cumsum(change)
+            durations = np.frombuffer(self._durations, np.int64, size)
+            used = weights > 0
+            self._histogram.add(durations[used] + self._per_token_us, weights[used])
+            carried = int(weights[-1])
+            if carried:
+                self._changes[stop] = self._changes.get(stop, 0) + carried
+            self._durations = self._durations[size:]
+            self._first = stop
+        self._flush_at = len(self._durations) * 2 + _FLUSH

@@ -1,0 +1,90 @@
+"""Latencies of requests, and whether they met their clients' targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from blis.metrics.stretch import Stretch
+from blis.metrics.view import View
+from blis.trace import MISSING, SloFacts
+
+__all__ = ["KINDS", "Kind", "Targets", "latency"]
+
+Kind = Literal["ttft_us", "tpot_us", "e2e_us", "scheduling_delay_us"]
+Flags = npt.NDArray[np.bool_]
+
+KINDS: tuple[Kind, ...] = ("ttft_us", "tpot_us", "e2e_us", "scheduling_delay_us")
+_TARGETS = ("ttft_us", "tpot_us", "e2e_us")
+
+
+def latency(kind: Kind, stretch: Stretch, view: View) -> npt.NDArray[Any]:
+    """A latency of each row, shape (m,), negative where there is none.
+
+    A real request that didn't stream has no first token of its own: it counts for E2E only. A request of less than
+    two tokens has no gap between tokens.
+    """
+    match kind:
+        case "ttft_us":
+            values: npt.NDArray[Any] = view.ttft_us(stretch)
+        case "e2e_us":
+            return view.e2e_us(stretch)
+        case "tpot_us":
+            values = _tpot_us(stretch, view)
+            values[stretch.column("output_tokens") < 2] = MISSING
+        case "scheduling_delay_us":
+            return stretch.column("scheduling_delay_us")
+    if stretch.header.mode == "real":
+        values[~stretch.column("streaming")] = MISSING
+    return values
+
+
+class Targets:
+    """What the clients of a trace expect (the header's ``slo_targets``), held against what they got."""
+
+    def __init__(self, by_client: dict[str, SloFacts]) -> None:
+        self._by_client = by_client
+        self._clients: Sequence[str] = ()
+        self._limits: dict[str, npt.NDArray[np.int64]] = {}
+
+    def met(self, stretch: Stretch, view: View) -> tuple[Flags, Flags]:
+        """For each row, shape (m,): whether it met every target of its client, and whether there was one.
+
+        A latency that is missing meets no target.
+        """
+        count = stretch.stop - stretch.start
+        met, asked = np.ones(count, np.bool_), np.zeros(count, np.bool_)
+        if not self._by_client:
+            return met, asked
+        clients = stretch.text("client_id")
+        if clients.words is not self._clients:
+            self._find_limits(clients.words)
+        for kind, limits in self._limits.items():
+            limit = limits[clients.codes]
+            wanted = limit != MISSING
+            if wanted.any():
+                values = self._values(kind, stretch, view)
+                met &= ~wanted | ((values >= 0) & (values <= limit))
+                asked |= wanted
+        return met, asked
+
+    def _find_limits(self, clients: Sequence[str]) -> None:
+        self._clients = clients
+        for kind in _TARGETS:
+            found = [getattr(self._by_client.get(client), kind, None) for client in (*clients, "")]
+            self._limits[kind] = np.array([MISSING if limit is None else limit for limit in found], np.int64)
+
+    def _values(self, kind: str, stretch: Stretch, view: View) -> npt.NDArray[Any]:
+        if kind == "tpot_us":
+            return _tpot_us(stretch, view)
+        return view.ttft_us(stretch) if kind == "ttft_us" else view.e2e_us(stretch)
+
+
+def _tpot_us(stretch: Stretch, view: View) -> npt.NDArray[np.float64]:
+    """(E2E - TTFT) / max(output tokens - 1, 1); negative where one of the two is missing."""
+    e2e, ttft = view.e2e_us(stretch), view.ttft_us(stretch)
+    gaps = np.maximum(stretch.column("output_tokens") - 1, 1)
+    return np.where((e2e == MISSING) | (ttft == MISSING), float(MISSING), (e2e - ttft) / gaps)

@@ -1,0 +1,73 @@
+"""Plain data that travels between clients and targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["ClientFacts", "Outcome", "Parts", "Request", "Segment"]
+
+Segment = tuple[str | None, int]
+"""A stretch of a prompt: (key, tokens). Equal keys mean equal tokens from the stretch's start on; the key None
+marks tokens nobody else has. A prompt is a tuple of segments whose tokens add up to its length."""
+
+Parts = tuple[int, int, int, int]
+"""Tokens of a multimodal request by kind: text, image, audio, video."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts:
+    """What all requests of one client have in common; a trace repeats it on each row.
+
+    ``slo_class`` is the label as written. ``prefix_length`` counts the tokens of ``prefix_group`` that start every
+    prompt.
+    """
+
+    client_id: str
+    tenant_id: str = ""
+    slo_class: str = ""
+    model: str = ""
+    streaming: bool = True
+    prefix_group: str = ""
+    prefix_length: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request as its client sends it.
+
+    Times are whole microseconds since the run's start. ``input_tokens`` is the request's own part of the prompt;
+    ``prompt_tokens`` is prefix + session context + own part, and the sum over ``segments``. ``output_tokens`` is how
+    many tokens the model would produce, capped at ``max_output_tokens`` already (0: no cap); ``capped`` says whether
+    the cap cut it. ``deadline_us`` is absolute, None without one. ``client_seq`` counts the client's requests from 0.
+    ``parts`` is None unless the request is multimodal. ``request_id`` is given by the target, in order of arrival.
+    """
+
+    client: ClientFacts
+    client_seq: int
+    arrival_us: int
+    input_tokens: int
+    prompt_tokens: int
+    segments: tuple[Segment, ...]
+    output_tokens: int
+    max_output_tokens: int = 0
+    capped: bool = False
+    deadline_us: int | None = None
+    session_id: str = ""
+    round_index: int = 0
+    parts: Parts | None = None
+    reason_ratio: float = 0.0
+    request_id: int = -1
+
+
+class Outcome(NamedTuple):
+    """How a request ended: a status of :class:`blis.trace.Status`, its reported times and what was produced.
+
+    ``first_token_us`` and ``last_token_us`` are None where no token came.
+    """
+
+    request_id: int
+    status: str
+    output_tokens: int
+    first_token_us: int | None
+    last_token_us: int | None

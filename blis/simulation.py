@@ -1,0 +1,193 @@
+"""Specify and predict: a workload spec and a deployment in, a trace out."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import simpy
+
+from blis.clients.build import start
+from blis.cluster.cluster import Cluster
+from blis.spec.client import ClientSpec
+from blis.spec.deployment import DeploymentSpec, deployment_from_dict, load_deployment
+from blis.spec.workload import WorkloadSpec, load_workload, workload_from_dict
+from blis.trace.header import NetworkFacts, SloFacts, TraceHeader
+from blis.trace.trace import Trace
+
+__all__ = ["Progress", "simulate"]
+
+_PROGRESS_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: simulated time, requests that arrived and that ended."""
+
+    now_us: int
+    arrived: int
+    ended: int
+
+
+def simulate(
+    spec: WorkloadSpec | Mapping[str, Any] | str | PathLike[str],
+    deployment: DeploymentSpec | Mapping[str, Any] | str | PathLike[str] | None = None,
+    *,
+    cut_at_horizon: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+) -> Trace:
+    """Simulate a workload on a deployment and return its trace.
+
+    Args:
+        spec: A workload: a spec, its data as a dictionary, or the path of its YAML file.
+        deployment: The cluster, in the same forms; one llama-3.1-8b instance on an H100 by default.
+        cut_at_horizon: Stop at the horizon; requests in flight then get the status ``incomplete``. By default the
+            horizon (excluded) ends the arrivals only, and what is in flight drains.
+        progress: Called a few times a second, from another thread, while the simulation runs.
+        warn: Called with a sentence for whatever is doubtful in the workload.
+
+    Raises:
+        SpecError: The spec or the deployment is wrong; names every problem.
+        BlisError: Workload and deployment can't be run together.
+        InternalError: A request or a KV block was lost, which is a bug in blis.
+
+    >>> trace = simulate(
+    ...     {
+    ...         "version": "2",
+    ...         "aggregate_rate": 10.0,
+    ...         "num_requests": 3,
+    ...         "clients": [
+    ...             {
+    ...                 "id": "chat",
+    ...                 "rate_fraction": 1.0,
+    ...                 "arrival": {"process": "constant"},
+    ...                 "input_distribution": {"type": "constant", "params": {"value": 512}},
+    ...                 "output_distribution": {"type": "constant", "params": {"value": 32}},
+    ...             }
+    ...         ],
+    ...     },
+    ...     {"model": "llama-3.1-8b", "hardware": "H100"},
+    ... )
+    >>> trace.column("arrival_time_us").tolist(), trace.column("status").tolist()
+    ([100000, 200000, 300000], ['ok', 'ok', 'ok'])
+    """
+    workload = _workload(spec)
+    cluster_spec = _deployment(deployment)
+    for doubt in workload.warnings:
+        warn(doubt)
+    env = simpy.Environment()
+    cluster = Cluster(
+        env,
+        cluster_spec.resolve(),
+        workload.seed,
+        admission=cluster_spec.admission,
+        routing=cluster_spec.routing,
+        may_cut=cut_at_horizon,
+    )
+    arrived = start(
+        env, cluster, workload, horizon_us=workload.horizon, num_requests=workload.num_requests, warn=warn
+    )
+    with _lazy_collector(), _reported(env, cluster, progress):
+        if cut_at_horizon and workload.horizon is not None:
+            if workload.horizon:
+                env.run(until=workload.horizon)
+            cluster.cut()
+        else:
+            env.run(until=arrived)
+            while cluster.in_flight:
+                env.step()
+    cluster.close()
+    return Trace.from_table(cluster.table, _header(workload, cluster_spec, cluster), cluster.itl)
+
+
+def _workload(spec: WorkloadSpec | Mapping[str, Any] | str | PathLike[str]) -> WorkloadSpec:
+    if isinstance(spec, WorkloadSpec):
+        return spec
+    return workload_from_dict(dict(spec)) if isinstance(spec, Mapping) else load_workload(spec)
+
+
+def _deployment(deployment: DeploymentSpec | Mapping[str, Any] | str | PathLike[str] | None) -> DeploymentSpec:
+    if isinstance(deployment, DeploymentSpec):
+        return deployment
+    if deployment is None:
+        return DeploymentSpec()
+    return deployment_from_dict(dict(deployment)) if isinstance(deployment, Mapping) else load_deployment(deployment)
+
+
+def _header(workload: WorkloadSpec, deployment: DeploymentSpec, cluster: Cluster) -> TraceHeader:
+    caches = [instance.scheduler.kv for instance in cluster.instances]
+    run: dict[str, Any] = {
+        "span_us": cluster.last_event_us,
+        "injected": cluster.injected,
+        "claimed_blocks": sum(kv.claimed for kv in caches),
+        "allocated_blocks": sum(kv.allocated for kv in caches),
+        "aggregate_rate": workload.aggregate_rate,
+    }
+    if workload.horizon is not None:
+        run["horizon_us"] = workload.horizon
+    if workload.num_requests is not None:
+        run["num_requests"] = workload.num_requests
+    pools = {instance.config.name: instance.config.pool for instance in cluster.instances if instance.config.pool}
+    if pools:
+        run["pools"] = pools
+    hardware = sorted({instance.config.hardware.name for instance in cluster.instances})
+    return TraceHeader.with_spec(
+        workload.text,
+        seed=workload.seed,
+        hardware=", ".join(hardware),
+        deployment=deployment.to_dict(),
+        network={client.id: _network(client) for client in workload.clients if client.network is not None},
+        slo_targets={client.id: _targets(client) for client in workload.clients if client.slo_targets is not None},
+        run=run,
+    )
+
+
+def _network(client: ClientSpec) -> NetworkFacts:
+    assert client.network is not None
+    return NetworkFacts(rtt_ms=client.network.rtt_ms, bandwidth_mbps=client.network.bandwidth_mbps)
+
+
+def _targets(client: ClientSpec) -> SloFacts:
+    assert client.slo_targets is not None
+    return SloFacts(**client.slo_targets.model_dump())
+
+
+@contextmanager
+def _lazy_collector() -> Iterator[None]:
+    """Let the garbage collector look rarely: a simulation makes many objects and hardly any cycles."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+@contextmanager
+def _reported(
+    env: simpy.Environment, cluster: Cluster, progress: Callable[[Progress], None] | None
+) -> Iterator[None]:
+    """Report from a thread of its own, so that the simulation itself never waits for a screen."""
+    if progress is None:
+        yield
+        return
+    over = threading.Event()
+
+    def report() -> None:
+        while not over.wait(_PROGRESS_SECONDS):
+            progress(Progress(int(env.now), cluster.injected, cluster.injected - cluster.in_flight))
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

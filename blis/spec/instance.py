@@ -1,0 +1,267 @@
+"""What one simulated instance is made of: its keys in a deployment, and the values they resolve to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from blis.errors import BlisError
+from blis.spec import catalogue
+from blis.spec.capacity import kv_blocks
+from blis.spec.catalogue import Gpu, ModelShape
+from blis.spec.fields import Checked, Count, Flag, NonNegative, PositiveCount, real, refusal, whole
+from blis.spec.strict import Finding, StrictModel, lookup, shown
+
+__all__ = [
+    "CoefficientsSpec",
+    "InstanceConfig",
+    "InstanceKeys",
+    "LatencyModelName",
+    "LatencyModelSpec",
+    "LatencySpec",
+    "Unresolvable",
+    "configure",
+]
+
+LatencyModelName = Literal["trained-physics", "roofline", "alpha-beta"]
+SchedulerName = Literal["fcfs", "sjf", "priority-fcfs", "reverse-priority"]
+PriorityPolicyName = Literal["by-class", "constant", "slo-based", "inverted-slo"]
+PreemptionName = Literal["fcfs", "priority"]
+
+_COEFFICIENTS = {
+    "trained-physics": {
+        "alpha": (3, "queueing us, end of request us, overhead us per output token"),
+        "beta": (11, "B1a, B1b, B2a, B2b, B3, B4, B5, B6, B7, B8, BEP"),
+    },
+    "roofline": {"alpha": (3, "queueing us, queueing us per prompt token, overhead us per output token")},
+    "alpha-beta": {
+        "alpha": (3, "queueing us, queueing us per prompt token, overhead us per output token"),
+        "beta": (3, "step us, us per prefill token, us per decoding sequence"),
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySpec:
+    """A latency model by name; coefficients are None where the model's own apply."""
+
+    model: LatencyModelName
+    alpha: tuple[float, ...] | None = None
+    beta: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceConfig:
+    """Everything one instance needs to know of itself, resolved.
+
+    ``name`` is instance_0, instance_1, ... across all pools; ``pool`` is empty without pools. ``total_kv_blocks`` is
+    a number of blocks of ``block_size`` tokens, per replica; ``max_model_len`` 0 means no limit, and so does
+    ``long_prefill_token_threshold`` 0.
+    """
+
+    name: str
+    pool: str
+    model: ModelShape
+    hardware: Gpu
+    tp: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    block_size: int
+    total_kv_blocks: int
+    long_prefill_token_threshold: int
+    max_model_len: int
+    scheduler: SchedulerName
+    priority_policy: PriorityPolicyName
+    preemption: PreemptionName
+    async_scheduling: bool
+    latency: LatencySpec
+
+
+class Unresolvable(BlisError):
+    """Keys that are sound each but don't go together; ``key`` is the one to change."""
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        super().__init__(message)
+
+
+def _check_model(value: Any) -> str:
+    if not isinstance(value, str):
+        raise refusal(f"must be the name of a model, or the path of a config.json, found {shown(value)}")
+    if "/" in value or value.lower().endswith(".json"):
+        return value
+    try:
+        catalogue.model(value)
+    except BlisError as error:
+        raise refusal(str(error)) from None
+    return value
+
+
+def _check_hardware(value: Any) -> str:
+    if not isinstance(value, str):
+        raise refusal(f"must be the name of a GPU, found {shown(value)}")
+    try:
+        catalogue.gpu(value)
+    except BlisError as error:
+        raise refusal(str(error)) from None
+    return value
+
+
+def _check_blocks(value: Any) -> int | str:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, str):
+        raise refusal(f"must be auto or a whole number >= 1, found {shown(value)}")
+    return int(whole(1).check(value))
+
+
+_MODEL = Checked("the name of a model, or the path of a config.json", _check_model, {"type": "string"})
+_HARDWARE = Checked("the name of a GPU", _check_hardware, {"type": "string"})
+_BLOCKS = Checked(
+    "auto or a whole number >= 1", _check_blocks, {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
+)
+_SHARE = real(0, 1, above=True)
+
+
+class CoefficientsSpec(StrictModel):
+    """Coefficients of a latency model: see :mod:`blis.latency` for their order."""
+
+    alpha: tuple[NonNegative, ...] | None = Field(
+        default=None, description="Overheads around the steps, three numbers."
+    )
+    beta: tuple[NonNegative, ...] | None = Field(
+        default=None, description="Step times: 3 for alpha-beta, 11 trained-physics."
+    )
+
+
+class LatencyModelSpec(StrictModel):
+    """Which latency model, and its coefficients where they aren't its own."""
+
+    model: LatencyModelName = Field(default="trained-physics", description="How step times are computed.")
+    coefficients: CoefficientsSpec | None = Field(default=None, description="Coefficients in place of the model's own.")
+
+    @classmethod
+    def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """Each model takes its own number of coefficients."""
+        name, given = raw.get("model", "trained-physics"), raw.get("coefficients")
+        takes = _COEFFICIENTS.get(name) if isinstance(name, str) else None
+        if takes is None or given is None:
+            return
+        for key in ("alpha", "beta"):
+            values = lookup(given, key)
+            path = ("coefficients", key)
+            if values is None and name == "alpha-beta" and isinstance(given, Mapping | CoefficientsSpec):
+                yield path, f"missing; alpha-beta takes 3 numbers: {takes[key][1]}"
+            elif values is not None and key not in takes:
+                yield path, f"{name} has no {key} coefficients; remove them, or choose another latency model"
+            elif isinstance(values, list | tuple) and len(values) != takes[key][0]:
+                count, names = takes[key]
+                yield path, f"{name} takes {count} numbers ({names}), found {len(values)}"
+
+
+class InstanceKeys(StrictModel):
+    """The keys that describe an instance, with the defaults of a deployment."""
+
+    model: Annotated[str, _MODEL] = Field(
+        default="llama-3.1-8b", description="A model of the catalogue, or the path of a Hugging Face config.json."
+    )
+    hardware: Annotated[str, _HARDWARE] = Field(default="H100", description="A GPU of the catalogue.")
+    tp: PositiveCount = Field(
+        default=1, description="Tensor parallelism: GPUs per instance; must divide the model's heads."
+    )
+    max_num_seqs: PositiveCount = Field(default=256, description="Most sequences that run at once.")
+    max_num_batched_tokens: PositiveCount = Field(default=2048, description="Most new tokens in a step.")
+    block_size: PositiveCount = Field(default=16, description="Tokens per KV block.")
+    total_kv_blocks: Annotated[int | str, _BLOCKS] = Field(
+        default="auto", description="KV blocks of an instance; auto computes them from GPU memory."
+    )
+    gpu_memory_utilization: Annotated[float, _SHARE] = Field(
+        default=0.9, description="Share of GPU memory the server may use; matters where total_kv_blocks is auto."
+    )
+    long_prefill_token_threshold: Count = Field(
+        default=0, description="Most prompt tokens of one request in a step; 0: off."
+    )
+    max_model_len: Count | None = Field(
+        default=None, description="Longest prompt plus output; the model's own where absent, no limit where 0."
+    )
+    scheduler: SchedulerName = Field(default="fcfs", description="Order of the wait queue.")
+    priority_policy: PriorityPolicyName = Field(
+        default="by-class", description="Where a request's priority comes from."
+    )
+    preemption: PreemptionName = Field(default="fcfs", description="Who gives way when KV blocks run out.")
+    async_scheduling: Flag = Field(
+        default=False, description="Form the next batch while a step runs, as vLLM does on GPUs."
+    )
+    latency: LatencyModelSpec = Field(
+        default_factory=lambda: LatencyModelSpec(), description="How long the engine's steps take."
+    )
+
+
+def configure(values: Mapping[str, Any], base_dir: Path | None) -> InstanceConfig:
+    """Resolve the values of :class:`InstanceKeys`; names stay empty.
+
+    Raises:
+        Unresolvable: an unusable config.json, a tp that doesn't divide the heads, a model that is too large for the
+            GPUs, or alpha-beta without coefficients for the combination.
+    """
+    tp, block_size = values["tp"], values["block_size"]
+    with _about("model"):
+        shape = catalogue.model(values["model"], base_dir)
+    gpu = catalogue.gpu(values["hardware"])
+    if shape.heads % tp:
+        fitting = ", ".join(str(n) for n in range(1, 9) if shape.heads % n == 0)
+        raise Unresolvable("tp", f"{tp} does not divide the {shape.heads} heads of {shape.name}; use one of {fitting}")
+    blocks = values["total_kv_blocks"]
+    if blocks == "auto":
+        with _about("tp"):
+            blocks = kv_blocks(shape, gpu, tp, values["gpu_memory_utilization"], block_size)
+    longest = values["max_model_len"]
+    return InstanceConfig(
+        name="",
+        pool="",
+        model=shape,
+        hardware=gpu,
+        tp=tp,
+        max_num_seqs=values["max_num_seqs"],
+        max_num_batched_tokens=values["max_num_batched_tokens"],
+        block_size=block_size,
+        total_kv_blocks=blocks,
+        long_prefill_token_threshold=values["long_prefill_token_threshold"],
+        max_model_len=shape.max_model_len if longest is None else longest,
+        scheduler=values["scheduler"],
+        priority_policy=values["priority_policy"],
+        preemption=values["preemption"],
+        async_scheduling=values["async_scheduling"],
+        latency=_latency(values["latency"], shape, gpu, tp),
+    )
+
+
+def _latency(spec: LatencyModelSpec, shape: ModelShape, gpu: Gpu, tp: int) -> LatencySpec:
+    given = spec.coefficients
+    if given is not None and (given.alpha is not None or given.beta is not None):
+        return LatencySpec(spec.model, given.alpha, given.beta)
+    if spec.model != "alpha-beta":
+        return LatencySpec(spec.model)
+    rows = catalogue.coefficient_rows()
+    row = next((r for r in rows if (r.model, r.hardware, r.tp) == (shape.name, gpu.name, tp)), None)
+    if row is None:
+        known = ", ".join(f"{r.model} on {r.hardware} tp {r.tp}" for r in rows)
+        raise Unresolvable(
+            "latency",
+            f"no alpha-beta coefficients are known for {shape.name} on {gpu.name} tp {tp}; known: {known}; "
+            "give latency.coefficients, or choose trained-physics or roofline",
+        )
+    return LatencySpec("alpha-beta", row.alpha, row.beta)
+
+
+@contextmanager
+def _about(key: str) -> Iterator[None]:
+    try:
+        yield
+    except BlisError as error:
+        raise Unresolvable(key, str(error)) from None

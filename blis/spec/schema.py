@@ -1,0 +1,52 @@
+"""JSON schemas (draft 2020-12) of the spec files, for editors and other tools.
+
+A schema takes every file that blis takes. It can't say all that blis checks (ranges that depend on another value,
+unique ids, the contents of files), so a file that fits the schema may still be refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+__all__ = ["deployment_schema", "workload_schema"]
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def workload_schema() -> dict[str, Any]:
+    """Return the JSON schema of a workload spec.
+
+    >>> sorted(workload_schema()["properties"])[:3]
+    ['aggregate_rate', 'category', 'clients']
+    """
+    from blis.spec.workload import WorkloadSpec
+
+    return _schema(WorkloadSpec, "blis workload spec")
+
+
+def deployment_schema() -> dict[str, Any]:
+    """Return the JSON schema of a deployment spec."""
+    from blis.spec.deployment import DeploymentSpec
+
+    return _schema(DeploymentSpec, "blis deployment spec")
+
+
+def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
+    schema: dict[str, Any] = _tidy(model.model_json_schema(schema_generator=GenerateJsonSchema))
+    return {"$schema": _DRAFT, **schema, "title": title}
+
+
+def _tidy(node: Any) -> Any:
+    """Leave out what is noise in JSON schema: titles made from names, and the discriminator of OpenAPI."""
+    if isinstance(node, list):
+        return [_tidy(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: {name: _tidy(child) for name, child in value.items()} if key in ("properties", "$defs") else _tidy(value)
+        for key, value in node.items()
+        if not (key == "title" and isinstance(value, str)) and key != "discriminator"
+    }

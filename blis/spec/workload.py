@@ -1,0 +1,280 @@
+"""The workload spec: who sends what when, as a frozen model and as the YAML it is read from.
+
+All times are whole microseconds (in YAML also text with a unit), all rates requests per second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, PrivateAttr
+
+from blis.errors import Problem, SpecError
+from blis.spec.client import ArrivalSpec, ClientSpec, LifecycleSpec, NetworkSpec, SloTargets, WindowSpec
+from blis.spec.distributions import Constant, Distribution, Empirical, Exponential, Gaussian, Lognormal, ParetoLognormal
+from blis.spec.doubts import doubts
+from blis.spec.fields import Checked, Count, Micros, NonNegative, refusal
+from blis.spec.servegen import ServeGenSpec
+from blis.spec.strict import (
+    Finding,
+    Locate,
+    StrictModel,
+    did_you_mean,
+    is_number,
+    load_yaml,
+    lookup,
+    nowhere,
+    path_text,
+    shown,
+    validate,
+)
+from blis.spec.upgrade import CURRENT_VERSION, VERSIONS, upgrade
+
+__all__ = [
+    "ArrivalSpec",
+    "ClientSpec",
+    "Constant",
+    "Distribution",
+    "Empirical",
+    "Exponential",
+    "Gaussian",
+    "LifecycleSpec",
+    "Lognormal",
+    "NetworkSpec",
+    "ParetoLognormal",
+    "ServeGenSpec",
+    "SloTargets",
+    "WindowSpec",
+    "WorkloadSpec",
+    "load_workload",
+    "parse_workload",
+    "workload_from_dict",
+]
+
+_NO_CLIENTS = "at least one client or servegen_data path required"
+_ENDLESS = "set horizon or num_requests: with neither, the workload never ends"
+_NO_SHARES = "must be 0 where there are both clients and servegen_data, so that each keeps rates of its own"
+_OVERRIDE = "override"
+
+
+def _check_version(value: Any) -> str:
+    if value in (CURRENT_VERSION, int(CURRENT_VERSION)) and not isinstance(value, bool | float):
+        return CURRENT_VERSION
+    raise refusal(f"unknown version {shown(value)}{did_you_mean(value, VERSIONS)}; allowed: {', '.join(VERSIONS)}")
+
+
+_Version = Annotated[
+    str, Checked(f"one of {', '.join(VERSIONS)}", _check_version, {"enum": [*VERSIONS, *map(int, VERSIONS)]})
+]
+
+
+class WorkloadSpec(StrictModel):
+    """A workload: clients, ServeGen data or both, with what ends it (``horizon``, ``num_requests`` or both).
+
+    Where ``aggregate_rate`` is above 0, clients share it by their rate_fraction; where it is 0, each client sends at
+    its own ``rate`` and ServeGen data at the measured rates. The same spec and seed give the same requests.
+    """
+
+    version: _Version = Field(default=CURRENT_VERSION, description='Version of this format: "2"; "1" is upgraded.')
+    seed: Count = Field(default=42, description="Seed of all random streams.")
+    category: Literal["language", "multimodal", "reasoning"] = Field(
+        default="language", description="Kind of requests."
+    )
+    aggregate_rate: NonNegative = Field(default=0.0, description="Requests/s of all clients; 0 means their own rates.")
+    num_requests: Count | None = Field(default=None, description="Arrivals stop after this many.")
+    horizon: Micros | None = Field(
+        default=None, description="Arrivals stop at this time; what is in flight then drains."
+    )
+    clients: tuple[ClientSpec, ...] = Field(default=(), description="The clients; their order changes nothing.")
+    servegen_data: ServeGenSpec | None = Field(default=None, description="Measured data; each chunk becomes a client.")
+
+    _text: str | None = PrivateAttr(None)
+    _base_dir: Path = PrivateAttr(Path())
+    _warnings: tuple[str, ...] | None = PrivateAttr(None)
+
+    @property
+    def text(self) -> str:
+        """The YAML this was read from, overrides not applied; for a spec made in Python, YAML that gives it."""
+        if self._text is not None:
+            return self._text
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative paths of the spec start from."""
+        return self._base_dir
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but likely not meant, and what an upgrade changed; each says where."""
+        if self._warnings is not None:
+            return self._warnings
+        return tuple(f"{path_text(path)}: {text}" for path, text in doubts(self))
+
+    @property
+    def servegen_path(self) -> Path | None:
+        """Where the ServeGen data is, if there is any."""
+        return None if self.servegen_data is None else self._base_dir / self.servegen_data.path
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both describe the same traffic, wherever they were read from."""
+        return isinstance(other, WorkloadSpec) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as plain data, what is at its default left out; :func:`workload_from_dict` reads it."""
+        return {"version": self.version, "seed": self.seed, **self.model_dump(exclude_defaults=True)}
+
+    @classmethod
+    def prepare(cls, raw: dict[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
+        """Upgrade an older version; its warnings are appended to the context's."""
+        upgraded, warnings = upgrade(raw)
+        context.get("warnings", []).extend(warnings)
+        return upgraded
+
+    @classmethod
+    def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """There is somebody who sends, an end, and a share for everyone; ids are unique."""
+        clients = raw.get("clients")
+        clients = clients if isinstance(clients, list | tuple) else [None] if clients else []
+        if not clients and not lookup(raw.get("servegen_data"), "path"):
+            yield ("clients",), _NO_CLIENTS
+        if raw.get("horizon") is None and raw.get("num_requests") is None:
+            yield (), _ENDLESS
+        aggregate = raw.get("aggregate_rate")
+        if clients and raw.get("servegen_data") is not None and is_number(aggregate) and aggregate > 0:
+            yield ("aggregate_rate",), f"{_NO_SHARES}; found {shown(aggregate)}"
+        first: dict[str, int] = {}
+        for index, client in enumerate(clients):
+            identity = lookup(client, "id")
+            if isinstance(identity, str) and first.setdefault(identity, index) != index:
+                text = f"{shown(identity)} is the id of clients[{first[identity]}] too; ids must be unique"
+                yield ("clients", index, "id"), text
+            if (missing := _missing_rate(client, aggregate)) is not None:
+                yield ("clients", index, "rate_fraction"), missing
+
+
+def _missing_rate(client: Any, aggregate: Any) -> str | None:
+    """Say what is wrong where a client doesn't tell how much it sends."""
+    if not isinstance(client, Mapping | ClientSpec) or lookup(client, "rate_fraction") is not None:
+        return None
+    shared = is_number(aggregate) and aggregate > 0
+    if lookup(client, "rate") is None:
+        return "missing; give the client's share of aggregate_rate" + ("" if shared else ", or its rate in requests/s")
+    if not shared:
+        return None
+    hint = "give the client a share of it, or leave aggregate_rate out to use the clients' own rates"
+    return f"missing; aggregate_rate is {shown(aggregate)}: {hint}"
+
+
+def load_workload(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> WorkloadSpec:
+    """Read a workload spec from a YAML file.
+
+    ``overrides`` replace the spec's values before anything is checked, as flags of a command do: ``{"seed": 7,
+    "horizon": "60s"}``. A value of None stands for a flag that wasn't given; a mapping replaces the keys it has. A
+    relative path in an override starts from the current folder, one in the file from the file's.
+
+    Raises:
+        SpecError: with every problem of the file, each with line and place.
+    """
+    path = Path(path)
+    file = str(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SpecError([Problem(file, None, "", f"cannot be read: {error.strerror or error}")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SpecError([Problem(file, line, "", f"isn't text in UTF-8: {error.reason}")]) from None
+    except ValueError as error:
+        raise SpecError([Problem(file, None, "", f"cannot be read: {error}")]) from None
+    return parse_workload(text, file, base_dir=path.parent, overrides=overrides)
+
+
+def parse_workload(
+    text: str,
+    file: str = "<spec>",
+    *,
+    base_dir: str | Path = ".",
+    overrides: Mapping[str, Any] | None = None,
+) -> WorkloadSpec:
+    """Read a workload spec from YAML text; see :func:`load_workload`.
+
+    >>> spec = parse_workload('''
+    ... horizon: 60s
+    ... aggregate_rate: 10
+    ... clients:
+    ...   - id: chat
+    ...     rate_fraction: 1
+    ...     arrival: {process: gamma, cv: 2.5}
+    ...     input_distribution: {type: lognormal, params: {mu: 5, sigma: 1}}
+    ...     output_distribution: {type: exponential, params: {mean: 200}}
+    ... ''', overrides={"seed": 7})
+    >>> spec.horizon, spec.seed, spec.clients[0].arrival.cv
+    (60000000, 7, 2.5)
+
+    Raises:
+        SpecError: with every problem of the text.
+    """
+    problems: list[Problem] = []
+    data, locate = load_yaml(text, file, problems)
+    return _build(data, locate, file, Path(base_dir), overrides or {}, problems, text)
+
+
+def workload_from_dict(data: Mapping[str, Any], *, base_dir: str | Path = ".", file: str = "<spec>") -> WorkloadSpec:
+    """Return the workload that ``data``, the plain data of a spec's YAML, stands for.
+
+    Raises:
+        SpecError: with every problem.
+    """
+    return _build(data, nowhere, file, Path(base_dir), {}, [], None)
+
+
+def _build(
+    data: Any,
+    locate: Locate,
+    file: str,
+    base_dir: Path,
+    overrides: Mapping[str, Any],
+    problems: list[Problem],
+    text: str | None,
+) -> WorkloadSpec:
+    given = {key: value for key, value in overrides.items() if value is not None}
+    merged = _override(data, given) if given and isinstance(data, Mapping) else data
+    noted: list[Finding] = []
+    context = {"base_dir": base_dir, "warnings": noted}
+    try:
+        spec = validate(WorkloadSpec, merged, locate, file, context=context, problems=problems)
+    except SpecError as error:
+        raise SpecError([_with_source(problem, given) for problem in error.problems]) from None
+    noted += doubts(spec)
+    spec._text = text
+    spec._base_dir = base_dir
+    spec._warnings = tuple(str(Problem(file, locate(path), path_text(path), note)) for path, note in noted)
+    return spec
+
+
+def _override(data: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(data)
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            old = merged.get(key)
+            value = {**(old if isinstance(old, Mapping) else {}), **value}
+            if key == "servegen_data" and isinstance(given[key].get("path"), str | Path):
+                value["path"] = str(Path(value["path"]).absolute())
+        merged[key] = value
+    return merged
+
+
+def _with_source(problem: Problem, given: Mapping[str, Any]) -> Problem:
+    """Let a problem of an overridden value name the override, not a line of the file."""
+    for key, value in given.items():
+        places = [f"{key}.{inner}" for inner in value] if isinstance(value, Mapping) else [key]
+        if any(problem.path == place or problem.path.startswith((f"{place}.", f"{place}[")) for place in places):
+            return replace(problem, file=_OVERRIDE, line=None)
+    return problem

@@ -1,0 +1,40 @@
+"""Traces: one format for simulated and observed runs.
+
+:class:`Trace` is what everything after a run works with. Its rows are a :class:`RecordTable` filled by a simulation, or
+arrays read from files or gathered from a real server.
+"""
+
+from __future__ import annotations
+
+from blis.trace.columns import COLUMNS, MISSING, ArrayColumns, Column, Columns, TextColumn
+from blis.trace.files import TraceFiles, check_writable
+from blis.trace.header import NetworkFacts, SloFacts, TraceHeader
+from blis.trace.histogram import Histogram
+from blis.trace.status import FINISH_CODES, FINISH_REASONS, STATUS_CODES, STATUSES, FinishReason, Status
+from blis.trace.store import write_trace
+from blis.trace.table import RecordTable
+from blis.trace.trace import Trace
+
+__all__ = [
+    "COLUMNS",
+    "FINISH_CODES",
+    "FINISH_REASONS",
+    "MISSING",
+    "STATUSES",
+    "STATUS_CODES",
+    "ArrayColumns",
+    "Column",
+    "Columns",
+    "FinishReason",
+    "Histogram",
+    "NetworkFacts",
+    "RecordTable",
+    "SloFacts",
+    "Status",
+    "TextColumn",
+    "Trace",
+    "TraceFiles",
+    "TraceHeader",
+    "check_writable",
+    "write_trace",
+]

@@ -1,0 +1,97 @@
+"""Traces to and from files."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from blis.errors import TraceError
+from blis.trace.columns import ArrayColumns, Columns
+from blis.trace.csv_read import read_itl, read_rows
+from blis.trace.csv_write import HEADER_LINE, write_itl, write_rows
+from blis.trace.files import TraceFiles, found, named, staged
+from blis.trace.header import TraceHeader
+from blis.trace.histogram import Histogram
+
+__all__ = ["read_trace", "write_trace"]
+
+
+def write_trace(
+    path: str | os.PathLike[str],
+    header: TraceHeader,
+    parts: Iterable[Columns],
+    itl: Histogram | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> TraceFiles:
+    """Write a trace whose rows are those of ``parts``, one after another; parts may be made while they are written.
+
+    ``path`` is a prefix P, giving P.yaml, P.csv, P.provenance.json and, with ``itl``, P.itl.csv; ending in
+    ``.parquet``, the rows go to P.parquet. All files appear when all are complete. Equal traces give equal bytes in
+    all of them but the provenance, which says when and with which versions, and what ``provenance`` adds.
+
+    Raises:
+        TraceError: where the files can't be written; nothing has changed then.
+    """
+    files = named(path)
+    targets = (files.data, files.other_data, files.itl, files.provenance, files.header)
+    with staged(*targets) as (data, _, gaps, facts, head):
+        if files.data.suffix == ".parquet":
+            from blis.trace.parquet import write_parquet
+
+            write_parquet(data, parts)
+        else:
+            with open(data, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+                file.write(HEADER_LINE)
+                for part in parts:
+                    write_rows(file, part)
+        if itl is not None:
+            with open(gaps, "w", encoding="utf-8", newline="\n") as file:
+                write_itl(file, itl)
+        facts.write_bytes(orjson.dumps(_provenance(provenance), option=orjson.OPT_INDENT_2) + b"\n")
+        head.write_text(header.to_yaml(), encoding="utf-8", newline="\n")
+    return files
+
+
+def read_trace(path: str | os.PathLike[str]) -> tuple[TraceHeader, ArrayColumns, Histogram | None]:
+    """Read the trace at ``path`` (its prefix, header or data): its header, rows and token gaps (None without).
+
+    Raises:
+        TraceError: naming file, line and column of what is wrong.
+    """
+    files = found(path)
+    header = TraceHeader.from_yaml(_text(files.header), str(files.header))
+    if files.data.suffix == ".parquet":
+        from blis.trace.parquet import read_parquet
+
+        columns = read_parquet(files.data, header.mode)
+    else:
+        columns = read_rows(files.data, header.mode)
+    return header, columns, read_itl(files.itl) if files.itl.exists() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise TraceError(f"can't read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{path}: byte {error.start + 1} isn't UTF-8; save the file as UTF-8") from None
+
+
+def _provenance(more: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "blis": getattr(sys.modules.get("blis"), "__version__", "unknown"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        **(more or {}),
+    }

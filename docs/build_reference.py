@@ -1,0 +1,280 @@
+"""Write the reference pages that follow from the code: specs, command line, models and GPUs.
+
+Usage: python docs/build_reference.py [--check]
+
+With --check nothing is written; the exit code is 1 if a page isn't what the code says.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PAGES"]
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+NOTE = "<!-- Written by docs/build_reference.py (make docs) from the code; changes here are lost. -->\n\n"
+
+Schema = dict[str, Any]
+
+
+def cell(text: str) -> str:
+    """``text`` as one cell of a Markdown table."""
+    return " ".join(text.replace("``", "`").split()).replace("|", "\\|")
+
+
+def prose(docstring: str) -> str:
+    """A docstring as Markdown."""
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", docstring.strip()).replace("``", "`")
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(cell(text) for text in line) + " |\n" for line in lines)
+
+
+# Specs, from their JSON schemas.
+
+
+def section(name: str) -> str:
+    """Heading of the definition ``name``: ``SloTargets`` becomes ``Slo targets``, ``ClientSpec`` becomes ``Client``."""
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name.removesuffix("Spec"))
+    return words.strip().capitalize().replace("Serve gen", "ServeGen")
+
+
+def link(reference: str) -> str:
+    """A link to the section of a ``$ref``."""
+    title = section(reference.rsplit("/", 1)[-1])
+    return f"[{title[0].lower() + title[1:] if title[1:].islower() else title}](#{title.lower().replace(' ', '-')})"
+
+
+def limits(schema: Schema) -> str:
+    """The range of a number, in words."""
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    found = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return " " + " and ".join(found) if found else ""
+
+
+def kind(schema: Schema) -> str:
+    """What a value may be, in words."""
+    if "$ref" in schema:
+        return link(schema["$ref"])
+    if "enum" in schema:
+        return ", ".join(dict.fromkeys("empty" if value == "" else f"`{value}`" for value in schema["enum"]))
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            parts = [kind(option) for option in schema[key] if option.get("type") != "null"]
+            return " or ".join(dict.fromkeys(parts))
+    match schema.get("type"):
+        case "array":
+            items = schema.get("items") or {"type": "anything"}
+            return f"list, each {kind(items)}"
+        case "object" if isinstance(schema.get("additionalProperties"), dict):
+            keys = "values" if "propertyNames" in schema else "names"
+            return f"mapping of {keys} to {kind(schema['additionalProperties'])}"
+        case "object" if "properties" in schema:
+            return "mapping with " + ", ".join(f"`{name}`" for name in schema["properties"])
+        case "integer":
+            return f"whole number{limits(schema)}"
+        case "number":
+            return f"number{limits(schema)}"
+        case "string" if "|ms|s|" in schema.get("pattern", ""):
+            return 'text with a unit (`"60s"`)'
+        case "string":
+            return "text"
+        case "boolean":
+            return "true or false"
+        case other:
+            return str(other or "anything")
+
+
+def default(schema: Schema, required: bool) -> str:
+    """The default of a key, in words."""
+    if required:
+        return "**required**"
+    match schema.get("default"):
+        case None | "" | [] | {}:
+            return ""
+        case bool(value):
+            return str(value).lower()
+        case dict():
+            return "its defaults"
+        case value:
+            return f"`{value}`"
+
+
+def fields(schema: Schema) -> str:
+    """The table of an object's keys."""
+    required = set(schema.get("required", ()))
+    rows = [
+        (f"`{name}`", kind(inner), default(inner, name in required), inner.get("description", ""))
+        for name, inner in schema["properties"].items()
+    ]
+    return table(("key", "value", "default", "meaning"), rows)
+
+
+def definition(schema: Schema) -> str:
+    """The text and tables of one definition."""
+    text = prose(schema.get("description", ""))
+    parts = [f"{text}\n"] if text else []
+    if "properties" in schema:
+        parts.append(fields(schema))
+    for option in schema.get("anyOf", schema.get("oneOf", ())):
+        if "properties" in option:
+            parts.append(fields(option))
+        elif option.get("type") != "null":
+            parts.append(f"Or: {kind(option)}.\n")
+    if not {"properties", "anyOf", "oneOf"} & schema.keys():
+        parts.append(f"{kind(schema).capitalize()}.\n")
+    return "\n".join(parts)
+
+
+def references(schema: Any) -> Iterator[str]:
+    """Names of the definitions that ``schema`` refers to, in order."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"].rsplit("/", 1)[-1]
+        for value in schema.values():
+            yield from references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from references(value)
+
+
+def spec_page(title: str, introduction: str, schema: Schema) -> str:
+    """The page of one kind of spec: the top level, then each definition where it is first needed."""
+    definitions: dict[str, Schema] = schema.get("$defs", {})
+    top = {key: value for key, value in schema.items() if key != "$defs"}
+    order: list[str] = []
+    queue = list(references(top))
+    while queue:
+        name = queue.pop(0)
+        if name not in order:
+            order.append(name)
+            queue = [*references(definitions[name]), *queue]
+    parts = [f"# {title}\n", f"{introduction}\n", definition(top)]
+    for name in order:
+        parts += [f"## {section(name)}\n", definition(definitions[name])]
+    return "\n".join(parts)
+
+
+def workload_page() -> str:
+    """Reference of the workload spec."""
+    from blis.spec.schema import workload_schema
+
+    text = (
+        "A workload says who sends which requests when. It is YAML; times are whole microseconds or text with a unit, "
+        "rates are requests per second. `blis schema workload` prints the JSON schema that this page is made from, for "
+        "editors.\n\nUnknown keys are errors, and all problems of a file are reported at once."
+    )
+    return spec_page("Workload spec", text, workload_schema())
+
+
+def deployment_page() -> str:
+    """Reference of the deployment spec."""
+    from blis.spec.schema import deployment_schema
+
+    text = (
+        "A deployment says what serves the requests. Every key has a default, so an empty one is an instance of "
+        "llama-3.1-8b on one H100. `blis schema deployment` prints the JSON schema that this page is made from."
+    )
+    return spec_page("Deployment spec", text, deployment_schema())
+
+
+# Models and GPUs.
+
+
+def catalogue_page() -> str:
+    """Table of the models and GPUs that are known by name."""
+    from blis.spec.catalogue import gpu, gpu_names, model, model_names
+
+    shapes = [model(name) for name in model_names()]
+    models = [
+        (
+            f"`{shape.name}`",
+            *(str(number) for number in (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.ffn)),
+            f"{shape.experts} ({shape.active_experts} active)" if shape.experts else "",
+            str(shape.max_model_len),
+        )
+        for shape in shapes
+    ]
+    gpus = [
+        (
+            f"`{chip.name}`",
+            f"{chip.peak_tflops:g}",
+            f"{chip.peak_fp8_tflops:g}" if chip.peak_fp8_tflops else "",
+            f"{chip.bandwidth_tbs:g}",
+            f"{chip.memory_gib:g}",
+            f"{chip.mfu_prefill:g} / {chip.mfu_decode:g}",
+        )
+        for chip in (gpu(name) for name in gpu_names())
+    ]
+    model_head = ("name", "layers", "hidden", "heads", "KV heads", "FFN", "experts", "context")
+    gpu_head = ("name", "TFLOP/s", "FP8 TFLOP/s", "TB/s", "GiB", "MFU prefill / decode")
+    return (
+        "# Models and GPUs\n\nNames that a deployment may use, in any letter case; an organisation in front of a "
+        "model's name is ignored.\n\n## Models\n\nShapes come from the models' public `config.json`. For any other "
+        "model, set `model` to the path of its `config.json`.\n\n"
+        + table(model_head, models)
+        + "\n## GPUs\n\nPeak rates are dense, for bf16 and FP8.\n\n"
+        + table(gpu_head, gpus)
+    )
+
+
+# The command line.
+
+
+def cli_page() -> str:
+    """Every command with its flags."""
+    import typer
+
+    from blis.cli import app
+
+    root = typer.main.get_command(app)
+    exits = "The exit code is 0 on success and 2 for a mistake in the input, which is explained on standard error."
+    parts = [f"# Command line\n\n{prose(root.help or '')}\n\n{exits}\n"]
+    for name, command in sorted(getattr(root, "commands", {}).items()):
+        parts.append(f"## blis {name}\n\n{prose(command.help or '')}\n")
+        rows = [parameter(item) for item in command.params if not getattr(item, "hidden", False)]
+        parts.append(table(("argument or flag", "value", "meaning"), sorted(rows, key=lambda row: row[0][1] == "-")))
+    return "\n".join(parts)
+
+
+def parameter(item: Any) -> tuple[str, str, str]:
+    """The row of an argument or flag: its names, what it takes, its help."""
+    value = "" if getattr(item, "is_flag", False) else item.make_metavar_text()
+    names = item.name.upper() if item.param_type_name == "argument" else ", ".join([*item.opts, *item.secondary_opts])
+    return (f"`{names}`", value, getattr(item, "help", None) or "")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "workload.md": workload_page,
+    "deployment.md": deployment_page,
+    "catalogue.md": catalogue_page,
+    "cli.md": cli_page,
+}
+
+
+def main() -> int:
+    """Write the pages, or say which are out of date."""
+    check = sys.argv[1:] == ["--check"]
+    stale = 0
+    for name, build in PAGES.items():
+        path = REFERENCE / name
+        text = NOTE + build()
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            print(f"docs/reference/{name} isn't what the code says: run 'make docs'")
+            stale = 1
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main())
