@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import blis
-from blis.spec.deployment import load_deployment
 from blis.spec.workload import load_workload
 
 SPECS = Path(__file__).resolve().parent.parent / "specs"
@@ -39,11 +38,11 @@ def main() -> None:
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     for name, arguments in COLD_STARTS.items():
         print(f"{name:<40} {best_of(5, arguments) * 1e3:10.0f} ms")
-    workload = load_workload(SPECS / "demo.yaml")
-    deployment = load_deployment(SPECS / "deployments" / "demo.yaml")
-    blis.simulate(workload, deployment, num_requests=100)
+    deployment = SPECS / "deployments" / "demo.yaml"
+    blis.simulate(SPECS / "demo.yaml", deployment)
+    workload = load_workload(SPECS / "demo.yaml", overrides={"num_requests": requests, "horizon": "100h"})
     start = time.perf_counter()
-    trace = blis.simulate(workload, deployment, num_requests=requests, horizon_us=None)
+    trace = blis.simulate(workload, deployment)
     seconds = time.perf_counter() - start
     tokens = int(trace.column("output_tokens").clip(0).sum())
     print(f"{f'{len(trace)} requests on 4 instances':<40} {seconds:10.2f} s")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import simpy
@@ -36,8 +36,8 @@ class Progress:
 
 
 def simulate(
-    spec: WorkloadSpec | Mapping[str, Any] | str | PathLike[str],
-    deployment: DeploymentSpec | Mapping[str, Any] | str | PathLike[str] | None = None,
+    spec: WorkloadSpec | Mapping[str, Any] | str | Path,
+    deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None = None,
     *,
     cut_at_horizon: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -107,13 +107,13 @@ def simulate(
     return Trace.from_table(cluster.table, _header(workload, cluster_spec, cluster), cluster.itl)
 
 
-def _workload(spec: WorkloadSpec | Mapping[str, Any] | str | PathLike[str]) -> WorkloadSpec:
+def _workload(spec: WorkloadSpec | Mapping[str, Any] | str | Path) -> WorkloadSpec:
     if isinstance(spec, WorkloadSpec):
         return spec
     return workload_from_dict(dict(spec)) if isinstance(spec, Mapping) else load_workload(spec)
 
 
-def _deployment(deployment: DeploymentSpec | Mapping[str, Any] | str | PathLike[str] | None) -> DeploymentSpec:
+def _deployment(deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None) -> DeploymentSpec:
     if isinstance(deployment, DeploymentSpec):
         return deployment
     if deployment is None:

@@ -25,17 +25,12 @@ def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Sour
 
     The sources don't depend on ``horizon_us``; ServeGen files are checked as far as it reaches (None: to their end).
     ``warn`` is called with a sentence for everything that can't be used. Raises :class:`BlisError` if ServeGen data
-    can't be read at all, or has faults and is strict, and if the ServeGen data and the clients don't go together.
+    can't be read at all, or has faults and is strict, and if a client has the id of a chunk.
     """
     found: list[Source] = [
         ClientSource(client, profile, spec.seed) for client, profile in zip(spec.clients, _profiles(spec), strict=True)
     ]
     if spec.servegen_data is not None:
-        if spec.clients and spec.aggregate_rate > 0:
-            raise BlisError(
-                f"aggregate_rate is {spec.aggregate_rate:g}, and both clients and servegen_data would share it, which "
-                f"has no one meaning: set aggregate_rate to 0, and each client's own rate"
-            )
         found += chunk_sources(spec, horizon_us, warn)
     found.sort(key=lambda source: source.facts.client_id)
     for one, other in pairwise(found):

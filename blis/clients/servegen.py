@@ -105,7 +105,7 @@ class ChunkSource:
             for times in self._times(at, named("arrival", repr(start))):
                 columns = sample(len(times))
                 low, high = (int(np.searchsorted(times, edge - offset)) for edge in (0, end))
-                arrivals = whole_microseconds(times[low:high] + offset, last)
+                arrivals = whole_microseconds(np.floor(times[low:high]) + offset, last)
                 arrivals = arrivals[: int(np.searchsorted(arrivals, end))]
                 if len(arrivals):
                     yield Block(arrivals, columns.cut(low, low + len(arrivals)))

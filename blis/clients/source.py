@@ -140,18 +140,22 @@ class ClientSource:
         gaps_of = unit_gaps(arrival.process, arrival.cv)
         rng = stream(self._seed, self._client.id, "arrival")
         columns_of = self._columns()
-        total, last = 0.0, -1
+        total, last = 0.0, 0
         for size in block_sizes(expected if likely is None else min(likely, expected)):
             gaps = gaps_of(rng, size)
             gaps[0] += total
             sums = np.cumsum(gaps)
             arrivals = whole_microseconds(self._profile.times(sums), last)
             kept = int(np.searchsorted(arrivals, min(end_us, END_OF_TIME_US)))
-            if kept:
-                yield capped_block(arrivals[:kept], columns_of(kept), self.max_output_tokens)
+            block = capped_block(arrivals[:kept], columns_of(kept), self.max_output_tokens)
             if kept < size:
+                # Many clients wait in their last block for long: their streams needn't.
+                del rng, columns_of, gaps, sums, arrivals
+                if kept:
+                    yield block
                 return
             total, last = float(sums[-1]), int(arrivals[-1])
+            yield block
 
     def _columns(self) -> Callable[[int], Columns]:
         """Return what draws the columns of the next n requests, each kind of length from streams of its own."""

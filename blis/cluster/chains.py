@@ -8,7 +8,7 @@ claiming or releasing a long shared prefix costs the same as a short one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["UNSHARED", "Chain", "Fragment", "Holding", "Path"]
 
@@ -82,14 +82,14 @@ UNSHARED = Path()
 """The path of a prompt that shares nothing."""
 
 
-@dataclass(slots=True, eq=False)
 class Holding:
     """The KV blocks one sequence holds: ``blocks`` in all, the first ``keyed`` of them through ``pieces``.
 
     A piece is (first fragment, end block): the fragment and what was split off it since, up to the end.
     """
 
+    # Class attributes, so that making one sets nothing that isn't used: most sequences share no blocks.
     path: Path = UNSHARED
     blocks: int = 0
     keyed: int = 0
-    pieces: list[tuple[Fragment, int]] = field(default_factory=list)
+    pieces: tuple[tuple[Fragment, int], ...] = ()

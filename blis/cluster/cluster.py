@@ -106,15 +106,8 @@ class Cluster:
             index = self._router.choose(request, int(self.env.now))
         else:
             index = self._assign(request)
-        arrival = request.arrival_us
-        sequence = Sequence(
-            request=request,
-            done=done,
-            prompt=request.prompt_tokens,
-            output=request.output_tokens,
-            arrival_us=arrival,
-            priority=self._priority[index](request.client.slo_class, arrival),
-        )
+        priority = self._priority[index](request.client.slo_class, request.arrival_us)
+        sequence = Sequence(request, done, priority)
         if self._live is not None:
             self._live[request.request_id] = (request, done, sequence, index)
         self.instances[index].accept(sequence)

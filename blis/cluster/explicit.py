@@ -21,19 +21,21 @@ def form_explicitly(scheduler: Scheduler) -> tuple[Batch, int]:
     for sequence in list(scheduler.running):
         if visit.budget <= 0 or visit.stopped:
             break
-        if sequence in scheduler.running and sequence.stage != Stage.FINISHING:
+        if sequence in scheduler.running and sequence.stage is not Stage.FINISHING:
             visit.reach(sequence)
-    batch = Batch(0, 0, explicit=True, preempted=visit.preempted)
+    batch = Batch(0, 0)
+    batch.explicit = True
+    batch.preempted = visit.preempted
     for sequence in scheduler.running:
         tokens = visit.granted.get(sequence, 0)
-        if sequence.stage == Stage.PREFILL and tokens:
+        if sequence.stage is Stage.PREFILL and tokens:
             before = sequence.progress - tokens
-            batch.chunks.append((sequence, sequence.epoch, tokens, before, before))
-        elif sequence.stage == Stage.DECODE and tokens:
+            batch.chunks += ((sequence, sequence.epoch, tokens, before, before),)
+        elif sequence.stage is Stage.DECODE and tokens:
             batch.decodes += 1
             batch.context += visit.progress(sequence)
-        elif sequence.stage == Stage.DECODE:
-            batch.unreached.append(sequence)
+        elif sequence.stage is Stage.DECODE:
+            batch.unreached += (sequence,)
     for sequence in batch.unreached:
         scheduler.postpone(sequence)
     return batch, visit.budget
@@ -51,7 +53,7 @@ class _Visit:
 
     def progress(self, sequence: Sequence) -> int:
         """Return the tokens of a sequence that are in the cache before this step's decode token."""
-        if sequence.stage == Stage.DECODE:
+        if sequence.stage is Stage.DECODE:
             return sequence.prompt + self.scheduler.decoded(sequence)
         return sequence.progress
 
@@ -59,7 +61,7 @@ class _Visit:
         """Grant the sequence its tokens of this step, preempting others, or itself, for lack of blocks."""
         scheduler = self.scheduler
         kv, size = scheduler.kv, scheduler.block_size
-        decoding = sequence.stage == Stage.DECODE
+        decoding = sequence.stage is Stage.DECODE
         tokens = 1 if decoding else min(scheduler.chunk(sequence), self.budget)
         before = self.progress(sequence)
         need = -(-(before + tokens) // size) - -(-before // size)
@@ -81,7 +83,7 @@ class _Visit:
 
     def _victim(self) -> Sequence:
         """Return the last running sequence, or by priority the one with the largest (priority, arrival), last of equals."""
-        candidates = [s for s in reversed(self.scheduler.running) if s.stage != Stage.FINISHING]
+        candidates = [s for s in reversed(self.scheduler.running) if s.stage is not Stage.FINISHING]
         if not self.scheduler.by_priority:
             return candidates[0]
         return max(candidates, key=lambda s: (s.priority, s.arrival_us))
@@ -90,5 +92,5 @@ class _Visit:
         self.preempted = True
         granted = self.granted.pop(victim, 0)
         self.budget += granted
-        decode_token = granted if victim.stage == Stage.DECODE else 0
+        decode_token = granted if victim.stage is Stage.DECODE else 0
         self.scheduler.preempt(victim, self.progress(victim) + decode_token)

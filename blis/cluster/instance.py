@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -21,8 +22,9 @@ from blis.trace.status import Status
 
 __all__ = ["Ending", "Instance"]
 
-_SCALAR_STEPS = 20
+_FEW_STEPS = 24
 _MOST_STEPS = 2048
+_UNLIMITED = 1 << 62
 
 
 class Ending(Protocol):
@@ -59,6 +61,9 @@ class Instance:
         self._model = model
         self._ended = ended
         self._asynchronous = config.async_scheduling
+        limit = config.max_model_len or _UNLIMITED
+        self._most_prompt = limit
+        self._most_tokens = min(limit, config.total_kv_blocks * config.block_size)
         overheads = model.overheads
         self._queue_base = overheads.queue_base
         self._queue_per_token = overheads.queue_per_token
@@ -84,28 +89,27 @@ class Instance:
         Moment(self.env, delay, Order.QUEUED, self._join, sequence)
 
     def _join(self, moment: simpy.Event) -> None:
-        assert isinstance(moment, Moment)
-        sequence: Sequence = moment.subject
-        now = self.env.now
-        deadline = sequence.request.deadline_us
+        sequence: Sequence = moment.subject  # type: ignore[attr-defined]
+        request = sequence.request
+        deadline = request.deadline_us
         if self._unservable(sequence):
             self._drop(sequence, Status.UNSERVABLE)
-        elif deadline is not None and deadline < now:
-            self._drop(sequence, Status.TIMEOUT)
-        else:
-            scheduler = self.scheduler
-            sequence.path = scheduler.kv.path(sequence.request.segments)
-            if deadline is not None:
-                Moment(self.env, deadline - now, Order.TIMEOUT, self._deadline, sequence)
-            if scheduler.join(sequence):
-                self._bring_forward(after_now=False)
+            return
+        scheduler = self.scheduler
+        if request.segments[0][0] is not None:
+            sequence.path = scheduler.kv.path(request.segments)
+        if deadline is not None:
+            left = deadline - int(self.env.now)
+            if left < 0:
+                self._drop(sequence, Status.TIMEOUT)
+                return
+            Moment(self.env, left, Order.TIMEOUT, self._deadline, sequence)
+        if scheduler.join(sequence):
+            self._bring_forward(after_now=False)
 
     def _unservable(self, sequence: Sequence) -> bool:
         total = sequence.prompt + sequence.output
-        limit = self.config.max_model_len
-        if limit and (sequence.prompt >= limit or total > limit):
-            return True
-        return -(-total // self.config.block_size) > self.config.total_kv_blocks
+        return total > self._most_tokens or sequence.prompt >= self._most_prompt
 
     def _drop(self, sequence: Sequence, status: Status) -> None:
         sequence.stage = Stage.GONE
@@ -115,12 +119,12 @@ class Instance:
     def _deadline(self, moment: simpy.Event) -> None:
         assert isinstance(moment, Moment)
         sequence: Sequence = moment.subject
-        if sequence.stage == Stage.WAITING:
+        if sequence.stage is Stage.WAITING:
             self.scheduler.expire(sequence)
             self._drop(sequence, Status.TIMEOUT)
             if self.scheduler.waiting:
                 self._bring_forward(after_now=True)
-        elif sequence.stage != Stage.GONE:
+        elif sequence.stage is not Stage.GONE:
             self._overdue.append(sequence)
             self._bring_forward(after_now=True)
 
@@ -137,7 +141,7 @@ class Instance:
     def _start(self) -> bool:
         """Start the next step, or a run of like ones; return False if there is nothing to do."""
         scheduler = self.scheduler
-        batch = self._take_planned()
+        batch = None if self._planned is None else self._take_planned()
         if batch is None:
             if not (scheduler.running or scheduler.waiting):
                 self._batch = None
@@ -145,20 +149,14 @@ class Instance:
             batch = scheduler.form()
         self._batch = batch
         now = self._started_us = int(self.env.now)
-        for sequence, epoch, _, before, _ in batch.chunks:
-            if not before and sequence.epoch == epoch:
-                sequence.scheduling_delay_us = now - sequence.arrival_us
-        # Before the next batch is planned: that may preempt somebody, but not undo the work that starts now.
-        duration = None if batch.plain and batch.decodes else self._model.step_us(batch.sums())
+        self._formed_ahead = 0
+        if batch.chunks or batch.explicit:
+            self._time_step(batch)
         if self._asynchronous:
             scheduler.settle(batch)
             self._plan()
-        if duration is None:
-            self._time_steps(batch, self._count_steps(batch))
-        else:
-            self._durations = [duration]
-            self._ends = [now + duration]
-        self._formed_ahead = 0
+        if not (batch.chunks or batch.explicit):
+            self._time_steps(batch, 1 + self._like_steps(batch))
         self._wake = Moment(self.env, int(self._ends[-1]) - now, Order.STEP)
         return True
 
@@ -166,7 +164,7 @@ class Instance:
         """Return the batch formed ahead, unless all that were in it have left since."""
         batch, self._planned = self._planned, None
         if batch is not None and batch.empty and not batch.preempted:
-            self._tokens.append((0,))
+            self._tokens.append([0])
             return None
         return batch
 
@@ -178,30 +176,37 @@ class Instance:
         else:
             self._planned = planned
 
-    def _count_steps(self, batch: Batch) -> int:
-        """Return how many steps from ``batch`` on can be run in one go."""
-        last = self._planned if self._asynchronous else batch
-        if last is None or not (batch.plain and last.plain) or batch.leaving or last.decodes != batch.decodes:
-            return 1
-        return 1 + self.scheduler.like_steps(_MOST_STEPS)
+    def _like_steps(self, batch: Batch) -> int:
+        """Return how many steps after a batch that only decodes are sure to be like it."""
+        last = batch
+        if self._asynchronous:
+            if self._planned is None or batch.leaving or self._planned.decodes != batch.decodes:
+                return 0
+            last = self._planned
+        return 0 if last.chunks or last.explicit else self.scheduler.like_steps(_MOST_STEPS)
+
+    def _time_step(self, batch: Batch) -> None:
+        """Set duration and end of a step that begins now, and the scheduling delays that end with its begin."""
+        now = self._started_us
+        for sequence, epoch, _, before, _ in batch.chunks:
+            if not before and sequence.epoch == epoch:
+                sequence.scheduling_delay_us = now - sequence.arrival_us
+        duration = self._model.step_us(batch.sums())
+        self._durations = [duration]
+        self._ends = [now + duration]
 
     def _time_steps(self, batch: Batch, steps: int) -> None:
-        """Set durations and end times of a run of decode steps that begins now."""
-        end = self._started_us
-        if steps <= _SCALAR_STEPS:
-            decodes, context = batch.decodes, batch.context
-            step_us = self._model.decode_step_us
-            self._durations = durations = []
-            self._ends = ends = []
-            for _ in range(steps):
-                duration = step_us(decodes, context)
-                context += decodes
-                end += duration
-                durations.append(duration)
-                ends.append(end)
+        """Set durations and ends of a run of decode steps that begins now."""
+        if steps <= _FEW_STEPS:
+            few = self._model.few_decodes_us(batch.decodes, batch.context, steps)
+            self._durations = few
+            few_ends = list(accumulate(few, initial=self._started_us))
+            del few_ends[0]
+            self._ends = few_ends
         else:
-            self._durations = self._model.decode_us(batch.decodes, batch.context, steps)
-            self._ends = end + np.cumsum(self._durations)
+            many = self._model.decode_us(batch.decodes, batch.context, steps)
+            self._durations = many
+            self._ends = self._started_us + np.cumsum(many)
 
     def _passed(self, now: int, *, including: bool) -> int:
         """Return how many steps of the run end before ``now``, or at it too if ``including``."""
@@ -241,14 +246,15 @@ class Instance:
         batch, scheduler = self._batch, self.scheduler
         assert batch is not None
         more = len(self._ends) - 1
-        scheduler.advance(more - self._formed_ahead)
-        if self._planned is not None:
-            self._planned.context += more * self._planned.decodes
+        if more > self._formed_ahead:
+            scheduler.advance(more - self._formed_ahead)
         self._tokens.append(self._durations)
         if self.step_ends is not None:
             self.step_ends.extend(map(int, self._ends))
         if not self._asynchronous:
             scheduler.settle(batch)
+        elif self._planned is not None:
+            self._planned.context += more * self._planned.decodes
         now = int(self.env.now)
         for sequence, epoch, *_ in batch.chunks:
             if sequence.epoch == epoch and sequence.first_token_us < 0 and sequence.stage >= Stage.DECODE:
@@ -264,8 +270,9 @@ class Instance:
             self._flush()
 
     def _complete(self, sequence: Sequence) -> None:
-        for first, last in sequence.spans or ():
-            self._tokens.count(first, last)
+        if sequence.spans:
+            for first, last in sequence.spans:
+                self._tokens.count(first, last)
         if sequence.output > 1:
             self._tokens.count(sequence.span_start, sequence.last_step)
         self._end(sequence, Status.OK, sequence.output, self._completion_us if sequence.output else 0)
@@ -281,7 +288,7 @@ class Instance:
             tokens = 0
             if sequence.first_token_us >= 0:
                 tokens = sequence.output
-                if sequence.stage == Stage.DECODE:
+                if sequence.stage is Stage.DECODE:
                     tokens = 1 + self.scheduler.decoded(sequence)
             if self._planned is not None:
                 tokens -= self._strike(self._planned, sequence)
@@ -289,11 +296,11 @@ class Instance:
 
     def _strike(self, planned: Batch, sequence: Sequence) -> int:
         """Take a sequence out of a batch that hasn't started; return how many of its tokens would have been decoded."""
-        planned.chunks = [chunk for chunk in planned.chunks if chunk[0] is not sequence]
-        if sequence.stage != Stage.DECODE:
+        planned.chunks = tuple(chunk for chunk in planned.chunks if chunk[0] is not sequence)
+        if sequence.stage is not Stage.DECODE:
             return 0
         if sequence in planned.unreached:
-            planned.unreached.remove(sequence)
+            planned.unreached = tuple(other for other in planned.unreached if other is not sequence)
             return 0
         planned.decodes -= 1
         planned.context -= sequence.prompt + self.scheduler.decoded(sequence) - 1
@@ -316,7 +323,7 @@ class Instance:
             return 0, -1, -1
         passed = self._passed(int(self.env.now), including=False)
         tokens = sequence.output - 1
-        if sequence.stage == Stage.DECODE:
+        if sequence.stage is Stage.DECODE:
             planned = self._planned is not None and sequence not in self._planned.unreached
             tokens = self.scheduler.decoded(sequence) - self._formed_ahead - planned + passed
         last = int(self._ends[passed - 1]) if passed else self._started_us

@@ -126,7 +126,7 @@ class KVCache:
                     break
                 held = self._carve(fragment, stop)
                 held.refs += 1
-                holding.pieces.append((held, stop))
+                holding.pieces += ((held, stop),)
         holding.blocks = holding.keyed = blocks
         self.claimed += blocks
 
@@ -204,14 +204,14 @@ class KVCache:
             own, end = pieces[-1]
             if own.chain is chain and own.hi == end == lo and own.refs == 1 and own.findable:
                 own.hi = hi
-                pieces[-1] = (own, hi)
+                holding.pieces = (*pieces[:-1], (own, hi))
                 return
         fragment = Fragment(chain, lo, hi, 1)
         index = len(known)
         while index and known[index - 1].lo > lo:
             index -= 1
         known.insert(index, fragment)
-        pieces.append((fragment, hi))
+        holding.pieces = (*pieces, (fragment, hi))
 
     def _supersede(self, chain: Chain, lo: int, hi: int) -> None:
         """Make older blocks of the same identities unfindable: the newer block is the one that counts."""
@@ -241,6 +241,9 @@ class KVCache:
 
     def release(self, holding: Holding) -> None:
         """Give all blocks back in reverse order; the sequence no longer runs."""
+        if holding.path is UNSHARED:
+            self._append_gap(holding.blocks)
+            return
         self._append_gap(holding.blocks - holding.keyed)
         for first, end in reversed(holding.pieces):
             fragments = [first]
@@ -261,7 +264,7 @@ class KVCache:
             if holding in writers:
                 writers.remove(holding)
         holding.blocks = holding.keyed = 0
-        holding.pieces.clear()
+        holding.pieces = ()
 
     def _append_gap(self, blocks: int) -> None:
         self.free += blocks

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from blis.cluster.chains import Holding
+from blis.cluster.chains import UNSHARED, Holding
 from blis.cluster.explicit import form_explicitly
 from blis.cluster.kv import KVCache
-from blis.cluster.sequence import Batch, Sequence, Stage
+from blis.cluster.sequence import Batch, Chunk, Sequence, Stage
 from blis.cluster.waiting import WaitQueue, wait_queue
 from blis.spec.instance import InstanceConfig
 
@@ -74,8 +74,8 @@ class Scheduler:
             batch, budget = form_explicitly(self)
         else:
             budget = self.max_tokens - batch.decodes
-            for chunk in batch.chunks:
-                budget -= chunk[2]
+            if batch.chunks:
+                budget -= sum(chunk[2] for chunk in batch.chunks)
         self.context += batch.decodes
         self.step += 1
         self._head_may_change = False
@@ -86,22 +86,15 @@ class Scheduler:
     def _continue(self) -> Batch | None:
         """Phase 1 where every running sequence gets its tokens and its blocks; None where that can't be said."""
         kv = self.kv
-        need = self.due[(self.step + 1) % self.block_size]
         batch = Batch(self.decodes, self.context)
+        need = self.due[(self.step + 1) % self.block_size]
         if self.prefilling:
-            left = self.max_tokens - self.decodes
-            cut = False
-            for sequence in self.prefilling:
-                wish = self.chunk(sequence)
-                tokens = min(wish, left)
-                cut = cut or tokens < wish
-                left -= tokens
-                if tokens:
-                    known = sequence.progress
-                    need += -(-(known + tokens) // self.block_size) - sequence.blocks
-                    batch.chunks.append((sequence, sequence.epoch, tokens, known, known))
-            if cut and self.decodes and next(iter(self.prefilling)).order < self._newest_decode:
+            chunks = self._chunks()
+            if chunks is None:
                 return None
+            for sequence, _, tokens, known, _ in chunks:
+                need += -(-(known + tokens) // self.block_size) - sequence.blocks
+            batch.chunks = tuple(chunks)
         if need > kv.free:
             return None
         if need:
@@ -109,6 +102,22 @@ class Scheduler:
         for chunk in batch.chunks:
             self.prefill(chunk[0], chunk[2])
         return batch
+
+    def _chunks(self) -> list[Chunk] | None:
+        """Return the chunks of prefills under way; None if a decoding sequence behind one might go short for it."""
+        left = self.max_tokens - self.decodes
+        cut = False
+        chunks: list[Chunk] = []
+        for sequence in self.prefilling:
+            wish = self.chunk(sequence)
+            tokens = min(wish, left)
+            cut = cut or tokens < wish
+            left -= tokens
+            if tokens:
+                chunks.append((sequence, sequence.epoch, tokens, sequence.progress, sequence.progress))
+        if cut and self.decodes and next(iter(self.prefilling)).order < self._newest_decode:
+            return None
+        return chunks
 
     def chunk(self, sequence: Sequence) -> int:
         """Return how many prompt tokens the sequence would compute next, the budget aside."""
@@ -119,68 +128,72 @@ class Scheduler:
         """Account for a chunk whose blocks have been taken."""
         sequence.progress += tokens
         sequence.blocks = -(-sequence.progress // self.block_size)
-        if sequence.path.chains:
+        if sequence.path is not UNSHARED:
             self.kv.identify(sequence, sequence.progress // self.block_size)
         if sequence.progress == sequence.prompt:
             self.prefilling.pop(sequence, None)
 
     def _admit(self, batch: Batch, budget: int) -> None:
         """Phase 2: admit from the queue's head while budget, slots and blocks allow."""
-        kv, size, running = self.kv, self.block_size, self.running
+        kv, size, running, queue = self.kv, self.block_size, self.running, self.queue
         while budget > 0 and len(running) < self.max_sequences:
-            sequence = self.queue.head()
+            sequence = queue.head()
             if sequence is None:
                 return
+            prompt = sequence.prompt
             path = sequence.path
-            cached = 0
-            if path.chains:
-                cached = kv.match(path)
-                if cached * size >= sequence.prompt:
-                    cached = (sequence.prompt - 1) // size
-            known = sequence.progress = cached * size
-            tokens = min(self.chunk(sequence), budget)
+            known = self._cached(sequence) if path is not UNSHARED else 0
+            tokens = prompt - known
+            if 0 < self.threshold < tokens:
+                tokens = self.threshold
+            if tokens > budget:
+                tokens = budget
             fresh = -(-tokens // size)
-            if fresh + (kv.free_among(path, cached) if cached else 0) > kv.free:
-                sequence.progress = 0
-                self._head_may_change = known + tokens < sequence.prompt or any(c.writers for c, _ in path.chains)
+            if fresh > kv.free or (known and fresh + kv.free_among(path, known // size) > kv.free):
+                self._head_may_change = known + tokens < prompt or any(c.writers for c, _ in path.chains)
                 return
-            self.queue.pop()
+            queue.pop()
             self.waiting -= 1
-            if path.chains:
-                kv.claim(sequence, cached)
+            if path is not UNSHARED:
+                kv.claim(sequence, known // size)
                 kv.enter(sequence)
             kv.take(fresh)
-            sequence.stage = Stage.PREFILL
-            sequence.cached_tokens = known
             self._order += 1
             sequence.order = self._order
+            sequence.stage = Stage.PREFILL
+            sequence.cached_tokens = sequence.progress = known
             running[sequence] = None
-            if known + tokens < sequence.prompt:
+            if known + tokens < prompt:
                 self.prefilling[sequence] = None
             self.prefill(sequence, tokens)
-            batch.chunks.append((sequence, sequence.epoch, tokens, 0, known))
+            batch.chunks += ((sequence, sequence.epoch, tokens, 0, known),)
             budget -= tokens
+
+    def _cached(self, sequence: Sequence) -> int:
+        """Return the prompt tokens that needn't be computed: those in the cache, but never the whole prompt."""
+        blocks = self.kv.match(sequence.path)
+        return min(blocks, (sequence.prompt - 1) // self.block_size) * self.block_size
 
     # -- what a step changes
 
     def settle(self, batch: Batch) -> None:
         """Move on from the last step formed: prefills that ended in it decode next, and ended decodes leave the sums."""
-        step = self.step
+        leaving = self._ending.pop(self.step, None)
+        if leaving:
+            for sequence in leaving:
+                self._forget_decode(sequence)
+                sequence.stage = Stage.FINISHING
         for sequence, epoch, *_ in batch.chunks:
-            if sequence.progress == sequence.prompt and sequence.epoch == epoch and sequence.stage == Stage.PREFILL:
+            if sequence.progress == sequence.prompt and sequence.epoch == epoch and sequence.stage is Stage.PREFILL:
                 if sequence.output > 1:
                     self._start_decode(sequence)
                 else:
                     sequence.stage = Stage.FINISHING
-                    batch.leaving.append(sequence)
-        ending = self._ending.pop(step, None)
-        if ending:
-            for sequence in ending:
-                self._forget_decode(sequence)
-                sequence.stage = Stage.FINISHING
-            batch.leaving += ending
-        if len(batch.leaving) > 1:
-            batch.leaving.sort(key=lambda sequence: sequence.order)
+                    leaving = [*(leaving or ()), sequence]
+        if leaving:
+            if len(leaving) > 1:
+                leaving.sort(key=lambda sequence: sequence.order)
+            batch.leaving = tuple(leaving)
 
     def _start_decode(self, sequence: Sequence) -> None:
         step = self.step + 1
@@ -222,7 +235,7 @@ class Scheduler:
         """Account for a step, the next to be formed, that doesn't reach a decoding sequence."""
         step = self.step + 1
         if sequence.span_start < step:
-            sequence.spans = [*(sequence.spans or ()), (sequence.span_start, step - 1)]
+            sequence.spans += ((sequence.span_start, step - 1),)
         sequence.span_start = step + 1
         self._ending[sequence.last_step].remove(sequence)
         self.due[(sequence.first_step - sequence.prompt) % self.block_size] -= 1
@@ -233,7 +246,7 @@ class Scheduler:
 
     def preempt(self, sequence: Sequence, tokens: int) -> None:
         """Send a running sequence back to the queue's front; ``tokens`` of it are in the KV cache, this step's included."""
-        if sequence.stage == Stage.DECODE:
+        if sequence.stage is Stage.DECODE:
             self.stop_decode(sequence)
         else:
             self.prefilling.pop(sequence, None)
@@ -246,35 +259,35 @@ class Scheduler:
         sequence.progress = 0
         sequence.first_token_us = -1
         sequence.epoch += 1
-        sequence.spans = None
+        sequence.spans = ()
         sequence.unreached_us = 0
         self.waiting += 1
         self.queue.push(sequence, front=True)
 
     def leave(self, sequence: Sequence, *, last_token: bool) -> None:
         """Release a sequence that ends; ``last_token`` gives its last token a slot too, if a block can be had."""
-        size = self.block_size
-        match sequence.stage:
-            case Stage.PREFILL:
-                self.prefilling.pop(sequence, None)
-                tokens = sequence.progress
-            case Stage.DECODE:
-                tokens = sequence.prompt + self.decoded(sequence)
-                self.stop_decode(sequence)
-            case _:
-                tokens = sequence.prompt + max(sequence.output - 1, 0)
+        size, kv = self.block_size, self.kv
+        if sequence.stage is Stage.FINISHING:
+            tokens = sequence.prompt + sequence.output - (sequence.output > 0)
+        elif sequence.stage is Stage.DECODE:
+            tokens = sequence.prompt + self.decoded(sequence)
+            self.stop_decode(sequence)
+        else:
+            self.prefilling.pop(sequence, None)
+            tokens = sequence.progress
         del self.running[sequence]
+        sequence.stage = Stage.GONE
         sequence.blocks = -(-tokens // size)
         if last_token:
-            if tokens % size or self.kv.free:
+            if tokens % size:
                 tokens += 1
-            if -(-tokens // size) > sequence.blocks:
-                self.kv.take(1)
+            elif kv.free:
+                tokens += 1
+                kv.take(1)
                 sequence.blocks += 1
         if sequence.path.open_tail:
-            self.kv.identify(sequence, tokens // size)
-        self.kv.release(sequence)
-        sequence.stage = Stage.GONE
+            kv.identify(sequence, tokens // size)
+        kv.release(sequence)
 
     # -- runs of like steps
 

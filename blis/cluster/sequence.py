@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 
 from simpy import Event
@@ -25,7 +24,6 @@ class Stage(IntEnum):
     GONE = 5
 
 
-@dataclass(slots=True, eq=False)
 class Sequence(Holding):
     """The scheduler's record of a request.
 
@@ -35,12 +33,7 @@ class Sequence(Holding):
     ``epoch`` counts preemptions, so that work begun before one can be told from work begun after it.
     """
 
-    request: Request = field(kw_only=True)
-    done: Event = field(kw_only=True)
-    prompt: int = field(kw_only=True)
-    output: int = field(kw_only=True)
-    arrival_us: int = field(kw_only=True)
-    priority: int = 0
+    # Class attributes for the same reason as in Holding.
     stage: Stage = Stage.ROUTED
     progress: int = 0
     cached_tokens: int = 0
@@ -51,8 +44,16 @@ class Sequence(Holding):
     first_step: int = 0
     last_step: int = 0
     span_start: int = 0
-    spans: list[tuple[int, int]] | None = None
+    spans: tuple[tuple[int, int], ...] = ()
     unreached_us: int = 0
+
+    def __init__(self, request: Request, done: Event, priority: int) -> None:
+        self.request = request
+        self.done = done
+        self.priority = priority
+        self.prompt = request.prompt_tokens
+        self.output = request.output_tokens
+        self.arrival_us = request.arrival_us
 
 
 Chunk = tuple[Sequence, int, int, int, int]
@@ -60,7 +61,6 @@ Chunk = tuple[Sequence, int, int, int, int]
 tokens already in the KV cache."""
 
 
-@dataclass(slots=True, eq=False)
 class Batch:
     """What one step computes: ``decodes`` sequences of ``context`` tokens together, and prefill ``chunks``.
 
@@ -69,13 +69,15 @@ class Batch:
     order, known once it is settled.
     """
 
-    decodes: int
-    context: int
-    chunks: list[Chunk] = field(default_factory=list)
-    unreached: list[Sequence] = field(default_factory=list)
-    leaving: list[Sequence] = field(default_factory=list)
+    chunks: tuple[Chunk, ...] = ()
+    unreached: tuple[Sequence, ...] = ()
+    leaving: tuple[Sequence, ...] = ()
     explicit: bool = False
     preempted: bool = False
+
+    def __init__(self, decodes: int, context: int) -> None:
+        self.decodes = decodes
+        self.context = context
 
     @property
     def plain(self) -> bool:

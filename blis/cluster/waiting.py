@@ -69,7 +69,7 @@ class _Fcfs:
     def head(self) -> Sequence | None:
         queue = self._queue
         while queue:
-            if queue[0].stage == Stage.WAITING:
+            if queue[0].stage is Stage.WAITING:
                 return queue[0]
             queue.popleft()
         return None
@@ -92,7 +92,7 @@ class _Sorted:
         heap = self._heap
         while heap:
             _, epoch, sequence = heap[0]
-            if sequence.stage == Stage.WAITING and sequence.epoch == epoch:
+            if sequence.stage is Stage.WAITING and sequence.epoch == epoch:
                 return sequence
             heappop(heap)
         return None

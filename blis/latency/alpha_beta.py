@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.latency.base import BatchSums, Overheads
-from blis.latency.durations import LONGEST_US, coefficients, refuse_duration, whole_us
+from blis.latency.durations import LONGEST_US, coefficients, whole_us
 
 __all__ = ["AlphaBeta"]
 
@@ -42,17 +42,16 @@ class AlphaBeta:
         value = self._b0 + self._b1 * batch.prefill_tokens + self._b2 * batch.decodes
         return whole_us(value, _NAME, batch)
 
-    def decode_step_us(self, decodes: int, context: int) -> int:
-        """Duration of a decode-only step; see :class:`blis.latency.LatencyModel`."""
+    def decode_us(self, decodes: int, context: int, steps: int) -> npt.NDArray[np.int64]:
+        """Durations of a run of decode steps; see :class:`blis.latency.LatencyModel`."""
+        return np.full(steps, self._decode_us(decodes, context), _INT)
+
+    def few_decodes_us(self, decodes: int, context: int, steps: int) -> list[int]:
+        """Durations of a short run of decode steps; see :class:`blis.latency.LatencyModel`."""
+        return [self._decode_us(decodes, context)] * steps
+
+    def _decode_us(self, decodes: int, context: int) -> int:
         value = self._b0 + self._b2 * decodes
         if 1.0 <= value < LONGEST_US:
             return int(value)
-        if value < 1.0:
-            return 1
-        refuse_duration(value, _NAME, BatchSums(decodes=decodes, decode_context=context))
-
-    def decode_us(self, decodes: int, context: int, steps: int) -> npt.NDArray[np.int64]:
-        """Durations of a run of decode steps; see :class:`blis.latency.LatencyModel`."""
-        durations = np.empty(steps, _INT)
-        durations.fill(self.decode_step_us(decodes, context))
-        return durations
+        return whole_us(value, _NAME, BatchSums(decodes=decodes, decode_context=context))

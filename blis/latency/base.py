@@ -68,18 +68,14 @@ class LatencyModel(Protocol):
         """Duration of one step."""
         ...
 
-    def decode_step_us(self, decodes: int, context: int) -> int:
-        """Duration of a decode-only step; ``context`` is the sum of the sequences' progress before it.
-
-        The same as ``step_us(BatchSums(decodes=decodes, decode_context=context, sequences=decodes))``, but quicker.
-        """
-        ...
-
     def decode_us(self, decodes: int, context: int, steps: int) -> npt.NDArray[np.int64]:
         """Durations of ``steps`` consecutive decode-only steps, int64, shape (steps,).
 
-        ``context`` is the sum of progress before the first of them; it grows by ``decodes`` each step. Element j
-        equals ``decode_step_us(decodes, context + j * decodes)``. Below about ten steps, calling that in a loop is
-        quicker.
+        ``context`` is the sum of the sequences' progress before the first of them; it grows by ``decodes`` each step.
+        Element j equals ``step_us`` of a batch of ``decodes`` sequences with ``context + j * decodes``.
         """
+        ...
+
+    def few_decodes_us(self, decodes: int, context: int, steps: int) -> list[int]:
+        """The same as a list; quicker than :meth:`decode_us` up to some twenty steps."""
         ...

@@ -13,7 +13,7 @@ from blis.errors import BlisError
 from blis.latency.base import BatchSums
 from blis.spec.words import shown
 
-__all__ = ["LONGEST_US", "coefficients", "decode_run_us", "refuse_duration", "whole_us"]
+__all__ = ["LONGEST_US", "coefficients", "decode_run_us", "few_decodes_us", "refuse_duration", "whole_us"]
 
 LONGEST_US = float(2**63)
 """Durations from here on don't fit the clock."""
@@ -80,3 +80,12 @@ def decode_run_us(
     if base + slope * context < 1.0:
         np.maximum(durations, 1.0, out=durations)
     return durations.astype(_INT)
+
+
+def few_decodes_us(base: float, slope: float, decodes: int, context: int, steps: int, model: str) -> list[int]:
+    """The durations of :func:`decode_run_us` as a list, for few steps."""
+    last = context + steps * decodes
+    if decodes and base + slope * context >= 1.0 and base + slope * last < LONGEST_US:
+        return [int(base + slope * tokens) for tokens in range(context, last, decodes)]
+    durations: list[int] = decode_run_us(base, slope, decodes, context, steps, model).tolist()
+    return durations

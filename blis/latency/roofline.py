@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.latency.base import BatchSums, Overheads
-from blis.latency.durations import LONGEST_US, coefficients, decode_run_us, refuse_duration, whole_us
+from blis.latency.durations import coefficients, decode_run_us, few_decodes_us, whole_us
 from blis.spec.catalogue import Gpu, ModelShape
 
 __all__ = ["Roofline"]
@@ -89,25 +89,20 @@ class Roofline:
         )
         return whole_us(compute if compute > memory else memory, _NAME, batch)
 
-    def decode_step_us(self, decodes: int, context: int) -> int:
-        """Duration of a decode-only step; see :class:`blis.latency.LatencyModel`."""
-        try:
-            compute, memory = self._decode_bases[decodes]
-        except KeyError:
-            compute, memory = self._decode_base(decodes)
-        compute += self._compute_decode_context * context
-        memory += self._memory_context * context
-        value = compute if compute > memory else memory
-        if 1.0 <= value < LONGEST_US:
-            return int(value)
-        if value < 1.0:
-            return 1
-        refuse_duration(value, _NAME, BatchSums(decodes=decodes, decode_context=context))
-
     def decode_us(self, decodes: int, context: int, steps: int) -> npt.NDArray[np.int64]:
-        """Durations of a run of decode steps; see :class:`blis.latency.LatencyModel`.
+        """Durations of a run of decode steps; see :class:`blis.latency.LatencyModel`."""
+        runs = [decode_run_us(*line, decodes, context, steps, _NAME) for line in self._lines(decodes, context, steps)]
+        return runs[0] if len(runs) == 1 else np.maximum(*runs)
 
-        Both times are affine in the context, so a side that is clearly the larger at both ends is so in between.
+    def few_decodes_us(self, decodes: int, context: int, steps: int) -> list[int]:
+        """Durations of a short run of decode steps; see :class:`blis.latency.LatencyModel`."""
+        runs = [few_decodes_us(*line, decodes, context, steps, _NAME) for line in self._lines(decodes, context, steps)]
+        return runs[0] if len(runs) == 1 else list(map(max, *runs))
+
+    def _lines(self, decodes: int, context: int, steps: int) -> tuple[tuple[float, float], ...]:
+        """Memory time and compute time of a run of decode steps, as (base, slope over the context).
+
+        Where one is clearly the larger at both ends, it is so in between, and the other is left out.
         """
         compute, memory = self._decode_bases.get(decodes) or self._decode_base(decodes)
         compute_slope, memory_slope = self._compute_decode_context, self._memory_context
@@ -115,13 +110,10 @@ class Roofline:
         first_compute, first_memory = compute + compute_slope * context, memory + memory_slope * context
         last_compute, last_memory = compute + compute_slope * last, memory + memory_slope * last
         if first_memory > first_compute * _CLEARLY and last_memory > last_compute * _CLEARLY:
-            return decode_run_us(memory, memory_slope, decodes, context, steps, _NAME)
+            return ((memory, memory_slope),)
         if first_compute > first_memory * _CLEARLY and last_compute > last_memory * _CLEARLY:
-            return decode_run_us(compute, compute_slope, decodes, context, steps, _NAME)
-        return np.maximum(
-            decode_run_us(memory, memory_slope, decodes, context, steps, _NAME),
-            decode_run_us(compute, compute_slope, decodes, context, steps, _NAME),
-        )
+            return ((compute, compute_slope),)
+        return ((memory, memory_slope), (compute, compute_slope))
 
     def _decode_base(self, decodes: int) -> tuple[float, float]:
         """Compute and memory time of a decode-only step without context, kept for the next time."""

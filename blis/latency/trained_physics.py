@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.latency.base import BatchSums, Overheads
-from blis.latency.durations import LONGEST_US, coefficients, decode_run_us, refuse_duration, whole_us
+from blis.latency.durations import coefficients, decode_run_us, few_decodes_us, whole_us
 from blis.spec.catalogue import Gpu, ModelShape
 
 __all__ = ["TrainedPhysics"]
@@ -83,16 +83,12 @@ class TrainedPhysics:
         prefill = self._prefill * batch.prefill_tokens + self._full_attention * batch.prefill_full_attention
         return whole_us((steady + prefill) + self._context * batch.decode_context, _NAME, batch)
 
-    def decode_step_us(self, decodes: int, context: int) -> int:
-        """Duration of a decode-only step; see :class:`blis.latency.LatencyModel`."""
-        value = self._fixed + self._decode * decodes + self._sequence * decodes + self._context * context
-        if 1.0 <= value < LONGEST_US:
-            return int(value)
-        if value < 1.0:
-            return 1
-        refuse_duration(value, _NAME, BatchSums(decodes=decodes, decode_context=context))
-
     def decode_us(self, decodes: int, context: int, steps: int) -> npt.NDArray[np.int64]:
         """Durations of a run of decode steps; see :class:`blis.latency.LatencyModel`."""
         base = self._fixed + self._decode * decodes + self._sequence * decodes
         return decode_run_us(base, self._context, decodes, context, steps, _NAME)
+
+    def few_decodes_us(self, decodes: int, context: int, steps: int) -> list[int]:
+        """Durations of a short run of decode steps; see :class:`blis.latency.LatencyModel`."""
+        base = self._fixed + self._decode * decodes + self._sequence * decodes
+        return few_decodes_us(base, self._context, decodes, context, steps, _NAME)

@@ -145,6 +145,8 @@ class Dataset:
         """
         key = self._keys[start]
         texts = _load_json(self.path) if self._texts is None else self._texts
+        if key not in texts:
+            raise BlisError(f"{self.path}: window {key!r} is gone: the file changed while it was in use")
         pdfs = {}
         for field, text in texts[key].items():
             place = f"{self.path}: window {key!r}: {field}"

@@ -39,6 +39,9 @@ def parse_servegen_pdf(text: str) -> Pdf:
     >>> parse_servegen_pdf("{1035: 0.25, 1036: 7.5e-1, }")
     Pdf(values=array([1035., 1036.]), weights=array([0.25, 0.75]))
     """
+    if text == "{0: 1.0}":
+        # How multimodal data say "none of it", in most of their fields.
+        return Pdf(np.zeros(1), np.ones(1))
     raw = text.encode()
     # What is left of a well-formed dictionary without its numbers is "{:,:,:}".
     marks = raw.translate(None, _NUMBER_BYTES)

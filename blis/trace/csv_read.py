@@ -47,7 +47,7 @@ def read_rows(path: Path, mode: str) -> ArrayColumns:
                 _collect(rows, collectors)
     except (ValueError, OverflowError, csv.Error) as error:
         raise TraceError("\n".join(_explained(path, error))) from None
-    arrays = {name: data for collector in collectors for name, data in collector.result().items()}
+    arrays: dict[str, Any] = {name: data for collector in collectors for name, data in collector.result().items()}
     twice = first_repeated(arrays["request_id"])
     if twice is not None:
         first, second = _lines(path, twice)

@@ -57,8 +57,8 @@ def read_parquet(path: Path, mode: str) -> ArrayColumns:
     if twice is not None:
         first, second = twice
         raise TraceError(
-            f"{path}: row {second + 1}, column request_id: found {arrays['request_id'][first]}, which row {first + 1} has"
-            " already; give every request its own number"
+            f"{path}: row {second + 1}, column request_id: found {arrays['request_id'][first]}, which row {first + 1}"
+            " has already; give every request its own number"
         )
     return from_arrays(arrays, OURS.isdisjoint(table.column_names), mode)
 

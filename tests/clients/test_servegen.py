@@ -300,7 +300,7 @@ def test_data_and_clients_together(record: Record, client: Any, servegen_folder:
     alone = record({**both, "clients": []})
     assert {r.client.client_id for r in sent} == {"zed", "chunk-3"}
     assert [r.arrival_us for r in sent if r.client.client_id == "chunk-3"] == [r.arrival_us for r in alone]
-    with pytest.raises(BlisError, match="which has no one meaning: set aggregate_rate to 0"):
+    with pytest.raises(BlisError, match="must be 0 where there are both clients and servegen_data"):
         record({**both, "aggregate_rate": 5, "clients": [client("zed", rate_fraction=1.0)]})
     with pytest.raises(BlisError, match="client id 'chunk-3' is a ServeGen chunk's too"):
         record({**both, "clients": [client("chunk-3", rate=1.0)]})

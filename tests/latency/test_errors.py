@@ -55,7 +55,7 @@ def test_a_duration_beyond_the_clock_names_model_and_batch(name: str, latency: L
         latency.step_us(batch)
     message = f"latency model {name}: .* 0 prefill tokens and 7 decoding sequences with 4321 tokens of context"
     with pytest.raises(BlisError, match=message):
-        latency.decode_step_us(7, 4321)
+        latency.few_decodes_us(7, 4321, 1)[0]
     with pytest.raises(BlisError, match=f"latency model {name}: .* 7 decoding sequences with "):
         latency.decode_us(7, 4321, 3)
 

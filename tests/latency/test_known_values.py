@@ -49,14 +49,14 @@ def test_alpha_beta_prefills_a_lone_request() -> None:
     # TTFT 21446 = queueing 1348 + step + 3357 of overhead.
     assert latency.overheads == Overheads(alpha[0], alpha[1], alpha[2])
     assert latency.step_us(whole_prompt(637)) == 16741
-    assert latency.decode_step_us(8, 5000) == 5800
+    assert latency.few_decodes_us(8, 5000, 1)[0] == 5800
     assert latency.decode_us(8, 5000, 3).tolist() == [5800, 5800, 5800]
 
 
 def test_roofline_reads_the_weights_when_little_else_happens() -> None:
     # 10 200 547 328 bytes of weights and, per token, 131 072 of keys and values and 262 144 of activations.
     assert Roofline(LLAMA, H100, 1).step_us(BatchSums()) == 3044
-    assert Roofline(LLAMA, H100, 1).decode_step_us(1, 0) == 3045
+    assert Roofline(LLAMA, H100, 1).few_decodes_us(1, 0, 1)[0] == 3045
     assert Roofline(LLAMA, H100, 2).step_us(BatchSums()) == 1522
 
 
@@ -69,7 +69,7 @@ def test_roofline_reads_the_experts_that_a_batch_needs(tokens: int, experts: flo
     slow_memory = 0.001
     hardware = replace(H100, bandwidth_tbs=slow_memory)
     expected = (attention + feed_forward + moved) / (slow_memory * 1e6)
-    assert Roofline(shape, hardware, 1).decode_step_us(tokens, 0) == pytest.approx(expected, abs=1)
+    assert Roofline(shape, hardware, 1).few_decodes_us(tokens, 0, 1)[0] == pytest.approx(expected, abs=1)
 
 
 def test_trained_physics_counts_all_reduces_above_tp_1() -> None:
@@ -89,4 +89,4 @@ def test_trained_physics_counts_all_reduces_above_tp_1() -> None:
 def test_a_sequence_counts_once_whether_it_prefills_or_decodes() -> None:
     per_sequence = TrainedPhysics(LLAMA, H100, 1, beta=[0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0])
     assert per_sequence.step_us(BatchSums(prefill_tokens=50, decodes=2, sequences=5)) == 50
-    assert per_sequence.decode_step_us(5, 1000) == 50
+    assert per_sequence.few_decodes_us(5, 1000, 1)[0] == 50
