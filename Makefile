@@ -6,7 +6,6 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-BUILD_REFERENCE := $(RUN) docs/build_reference.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-statistical lint bench docs clean
@@ -36,10 +35,11 @@ lint: $(VENV)/installed-dev
 	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 bench: $(VENV)/installed
-	$(RUN) benchmarks/speed.py
+	PYTHONPATH=. $(RUN) benchmarks/speed.py
 
 docs: $(VENV)/installed
-	$(BUILD_REFERENCE)
+	PYTHONPATH=. $(RUN) docs/build_reference.py
+	$(RUN) docs/check_links.py
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

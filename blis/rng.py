@@ -16,14 +16,16 @@ __all__ = ["stream"]
 def stream(seed: int, *names: str) -> np.random.Generator:
     """Return the generator for ``names`` (for example a client id and a purpose) under ``seed``.
 
-    Names are hashed with BLAKE2b and fed to :class:`numpy.random.SeedSequence` as its spawn key; each name is
-    hashed by itself, so ``("ab", "c")`` and ``("a", "bc")`` are different streams.
+    The names are hashed with BLAKE2b, each with its length before it, so that ``("ab", "c")`` and ``("a", "bc")`` are
+    different streams; seed and hash are the entropy of a :class:`numpy.random.SeedSequence`.
 
     >>> stream(42, "client-a", "arrival").integers(100) == stream(42, "client-a", "arrival").integers(100)
     True
     """
-    key: list[int] = []
+    digest = hashlib.blake2b(digest_size=16)
     for name in names:
-        digest = hashlib.blake2b(name.encode(), digest_size=16).digest()
-        key += [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=tuple(key))))
+        text = name.encode()
+        digest.update(len(text).to_bytes(8, "little"))
+        digest.update(text)
+    words = np.frombuffer(digest.digest(), np.uint32)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words.tolist()])))

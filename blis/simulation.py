@@ -15,6 +15,7 @@ import simpy
 
 from blis.clients.build import start
 from blis.cluster.cluster import Cluster
+from blis.cluster.virtual_time import VirtualTime
 from blis.spec.client import ClientSpec
 from blis.spec.deployment import DeploymentSpec, deployment_from_dict, load_deployment
 from blis.spec.workload import WorkloadSpec, load_workload, workload_from_dict
@@ -82,7 +83,7 @@ def simulate(
     cluster_spec = _deployment(deployment)
     for doubt in workload.warnings:
         warn(doubt)
-    env = simpy.Environment()
+    env = VirtualTime()
     cluster = Cluster(
         env,
         cluster_spec.resolve(),
@@ -91,18 +92,13 @@ def simulate(
         routing=cluster_spec.routing,
         may_cut=cut_at_horizon,
     )
-    arrived = start(
-        env, cluster, workload, horizon_us=workload.horizon, num_requests=workload.num_requests, warn=warn
-    )
+    start(env, cluster, workload, horizon_us=workload.horizon, num_requests=workload.num_requests, warn=warn)
     with _lazy_collector(), _reported(env, cluster, progress):
-        if cut_at_horizon and workload.horizon is not None:
-            if workload.horizon:
-                env.run(until=workload.horizon)
+        if cut_at_horizon:
+            env.drain(workload.horizon)
             cluster.cut()
         else:
-            env.run(until=arrived)
-            while cluster.in_flight:
-                env.step()
+            env.drain()
     cluster.close()
     return Trace.from_table(cluster.table, _header(workload, cluster_spec, cluster), cluster.itl)
 

@@ -230,27 +230,43 @@ def catalogue_page() -> str:
 # The command line.
 
 
+EXITS = """\
+| exit code | meaning |
+| --- | --- |
+| 0 | success |
+| 2 | a mistake in the input, explained on standard error |
+| 70 | a bug in blis |
+| 130 | interrupted from the keyboard |
+| 141 | standard output was closed |
+"""
+
+
 def cli_page() -> str:
     """Every command with its flags."""
     import typer
 
     from blis.cli import app
 
-    root = typer.main.get_command(app)
-    exits = "The exit code is 0 on success and 2 for a mistake in the input, which is explained on standard error."
-    parts = [f"# Command line\n\n{prose(root.help or '')}\n\n{exits}\n"]
-    for name, command in sorted(getattr(root, "commands", {}).items()):
-        parts.append(f"## blis {name}\n\n{prose(command.help or '')}\n")
-        rows = [parameter(item) for item in command.params if not getattr(item, "hidden", False)]
-        parts.append(table(("argument or flag", "value", "meaning"), sorted(rows, key=lambda row: row[0][1] == "-")))
+    root: Any = typer.main.get_command(app)
+    parts = [f"# Command line\n\n{prose(root.help)}\n\n`python -m blis` does the same as `blis`.\n", EXITS]
+    for name, command in root.commands.items():
+        parts.append(f"## blis {name}\n\n{prose(command.help)}\n")
+        panels: dict[str, list[tuple[str, ...]]] = {}
+        for item in command.params:
+            if not item.hidden:
+                panels.setdefault(item.rich_help_panel or "", []).append(parameter(item))
+        for panel, rows in sorted(panels.items(), key=lambda entry: bool(entry[0])):
+            parts += [f"### {panel}\n"] if panel else []
+            parts.append(table(("argument or flag", "value", "meaning"), rows))
     return "\n".join(parts)
 
 
-def parameter(item: Any) -> tuple[str, str, str]:
+def parameter(item: Any) -> tuple[str, ...]:
     """The row of an argument or flag: its names, what it takes, its help."""
-    value = "" if getattr(item, "is_flag", False) else item.make_metavar_text()
-    names = item.name.upper() if item.param_type_name == "argument" else ", ".join([*item.opts, *item.secondary_opts])
-    return (f"`{names}`", value, getattr(item, "help", None) or "")
+    argument = item.param_type_name == "argument"
+    names = (item.metavar or item.name.upper()) if argument else ", ".join([*item.opts, *item.secondary_opts])
+    value = "" if argument or getattr(item, "is_flag", False) else f"`{item.metavar or item.name.upper()}`"
+    return (f"`{names}`", value, item.help or "")
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import simpy
 
 from blis.cluster.cluster import Cluster
+from blis.cluster.virtual_time import VirtualTime
 from blis.request import Request
 from blis.spec.deployment import AdmissionSpec, RoutingSpec
 from blis.spec.instance import InstanceConfig
@@ -47,13 +48,13 @@ def serve(
     log_steps: bool = False,
 ) -> tuple[Cluster, dict[int, Served]]:
     """Simulate to the end and check conservation; ``requests`` are sorted by arrival."""
-    env = simpy.Environment()
+    env = VirtualTime()
     cluster = Cluster(env, configs, admission=admission, routing=routing, assign=assign)
     if log_steps:
         for instance in cluster.instances:
             instance.step_ends = []
     env.process(_send(env, cluster, requests))
-    env.run()
+    env.drain()
     cluster.close()
     return cluster, {request.request_id: row(cluster, request) for request in requests}
 

@@ -20,12 +20,16 @@ from blis.rng import stream
 from blis.spec.deployment import AdmissionSpec, RoutingSpec
 from blis.spec.instance import InstanceConfig
 from blis.trace.histogram import Histogram
-from blis.trace.status import FINISH_CODES, STATUS_CODES, Status
+from blis.trace.status import FINISH_CODES, STATUS_CODES, FinishReason, Status
 from blis.trace.table import RecordTable
 
 __all__ = ["Cluster"]
 
-_OK = STATUS_CODES[Status.OK]
+_CODES = {status: STATUS_CODES[status] for status in Status}
+_STOPPED = FINISH_CODES[FinishReason.STOP]
+_CAPPED = FINISH_CODES[FinishReason.LENGTH]
+_UNFINISHED = FINISH_CODES[FinishReason.NONE]
+_NO_PARTS = (0, 0, 0, 0)
 
 
 class Cluster:
@@ -55,9 +59,9 @@ class Cluster:
         self.table = RecordTable([config.name for config in configs])
         self.instances: list[Instance] = []
         for index, config in enumerate(configs):
-            self.instances.append(Instance(env, index, config, latency.build(config), self.itl, self._ended))
+            self.instances.append(Instance(env, index, config, latency.build(config), self.itl, self._record))
         self.injected = 0
-        self.in_flight = 0
+        self.ended = 0
         self.counts = dict.fromkeys(Status, 0)
         self.last_event_us = 0
         self._admission = build_admission(admission)
@@ -65,89 +69,88 @@ class Cluster:
         self._routing_us = routing.latency_us
         self._router: Router = build_router(routing, self.instances, stream(seed, "router", "ties"))
         self._assign = assign
-        self._priority = [priority_of(config.priority_policy) for config in configs]
+        self._priority = [
+            priority_of(config.priority_policy) if "priority" in config.scheduler + config.preemption else None
+            for config in configs
+        ]
+        self._ungated = admission.policy == "always" and not (self._admission_us or self._routing_us)
         self._clients: dict[int, int] = {}
         self._facts: list[ClientFacts] = []
-        self._live: dict[int, tuple[Request, simpy.Event, Sequence | None, int]] | None = {} if may_cut else None
+        self._live: dict[int, Sequence] | None = {} if may_cut else None
         self._cut = False
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that arrived and have not ended."""
+        return self.injected - self.ended
 
     def submit(self, request: Request) -> simpy.Event:
         """Take a request that arrives now; the event fires with its :class:`~blis.request.Outcome`."""
         request.request_id = self.injected
         self.injected += 1
-        self.in_flight += 1
         done = simpy.Event(self.env)
+        sequence = Sequence(request, done)
         if self._live is not None:
-            self._live[request.request_id] = (request, done, None, -1)
-        if self._admission_us:
-            Moment(self.env, self._admission_us, Order.ARRIVAL, self._admit_later, (request, done))
+            self._live[request.request_id] = sequence
+        if self._ungated:
+            self._route(sequence, request.arrival_us)
+        elif self._admission_us:
+            Moment(self.env, self._admission_us, Order.ARRIVAL, self._admit, sequence)
         else:
-            self._admit(request, done)
+            self._decide(sequence)
         return done
 
-    def _admit_later(self, moment: simpy.Event) -> None:
-        assert isinstance(moment, Moment)
-        self._admit(*moment.subject)
+    def _admit(self, moment: simpy.Event) -> None:
+        self._decide(moment.subject)  # type: ignore[attr-defined]
 
-    def _admit(self, request: Request, done: simpy.Event) -> None:
-        if not self._admission.admits(request, int(self.env.now)):
-            self._record(request, done, None, -1, Status.REJECTED, 0, -1, -1)
+    def _decide(self, sequence: Sequence) -> None:
+        now = int(self.env.now)
+        if not self._admission.admits(sequence.request, now):
+            self._record(sequence, now, Status.REJECTED)
         elif self._routing_us:
-            Moment(self.env, self._routing_us, Order.ARRIVAL, self._route_later, (request, done))
+            Moment(self.env, self._routing_us, Order.ARRIVAL, self._route_later, sequence)
         else:
-            self._route(request, done)
+            self._route(sequence, now)
 
     def _route_later(self, moment: simpy.Event) -> None:
-        assert isinstance(moment, Moment)
-        self._route(*moment.subject)
+        self._route(moment.subject, int(self.env.now))  # type: ignore[attr-defined]
 
-    def _route(self, request: Request, done: simpy.Event) -> None:
+    def _route(self, sequence: Sequence, now: int) -> None:
+        request = sequence.request
         if self._assign is None:
-            index = self._router.choose(request, int(self.env.now))
+            index = self._router.choose(request, now)
         else:
             index = self._assign(request)
-        priority = self._priority[index](request.client.slo_class, request.arrival_us)
-        sequence = Sequence(request, done, priority)
-        if self._live is not None:
-            self._live[request.request_id] = (request, done, sequence, index)
-        self.instances[index].accept(sequence)
-
-    def _ended(
-        self, instance: Instance, sequence: Sequence, status: Status, tokens: int, first_us: int, last_us: int
-    ) -> None:
-        self._record(sequence.request, sequence.done, sequence, instance.index, status, tokens, first_us, last_us)
+        sequence.instance = index
+        priority = self._priority[index]
+        if priority is not None:
+            sequence.priority = priority(request.client.slo_class, request.arrival_us)
+        self.instances[index].accept(sequence, now)
 
     def _record(
-        self,
-        request: Request,
-        done: simpy.Event,
-        sequence: Sequence | None,
-        instance: int,
-        status: Status,
-        tokens: int,
-        first_us: int,
-        last_us: int,
+        self, sequence: Sequence, now: int, status: Status, tokens: int = 0, first_us: int = -1, last_us: int = -1
     ) -> None:
+        """Write the request's row, and fire its event if somebody waits for it."""
+        request = sequence.request
         self.counts[status] += 1
-        self.in_flight -= 1
+        self.ended += 1
+        self.last_event_us = now
         if self._live is not None:
             del self._live[request.request_id]
-        self.last_event_us = int(self.env.now)
-        table = self.table
         facts = request.client
         client = self._clients.get(id(facts))
         if client is None:
-            client = self._clients[id(facts)] = table.client_index(facts)
+            client = self._clients[id(facts)] = self.table.client_index(facts)
             self._facts.append(facts)
         completed = status is Status.OK
-        steps = instance >= 0 and completed and self.instances[instance].step_ends is not None
-        assert sequence is not None or not steps
-        text, image, audio, video = request.parts or (0, 0, 0, 0)
-        table.put(
+        text, image, audio, video = request.parts or _NO_PARTS
+        logged = completed and self.instances[sequence.instance].step_ends is not None
+        deadline = request.deadline_us
+        self.table.put(
             request.request_id,
             client,
             request.client_seq,
-            table.session_index(request.session_id) if request.session_id else -1,
+            self.table.session_index(request.session_id) if request.session_id else -1,
             request.round_index,
             request.input_tokens,
             request.output_tokens,
@@ -160,43 +163,43 @@ class Cluster:
             video,
             request.reason_ratio,
             request.arrival_us,
-            -1 if request.deadline_us is None else request.deadline_us,
+            -1 if deadline is None else deadline,
             first_us,
             last_us,
-            -1 if sequence is None else sequence.scheduling_delay_us,
-            0 if sequence is None else sequence.epoch,
-            0 if sequence is None else sequence.cached_tokens,
-            instance,
-            STATUS_CODES[status],
-            (FINISH_CODES["length"] if request.capped else FINISH_CODES["stop"]) if completed else FINISH_CODES[""],
-            sequence.first_step - 1 if steps and sequence is not None else -1,
-            sequence.last_step if steps and sequence is not None else -1,
+            sequence.scheduling_delay_us,
+            sequence.epoch,
+            sequence.cached_tokens,
+            sequence.instance,
+            _CODES[status],
+            _UNFINISHED if not completed else _CAPPED if request.capped else _STOPPED,
+            sequence.first_step - 1 if logged else -1,
+            sequence.last_step if logged else -1,
         )
-        self._announce(request, done, status, tokens, first_us, last_us)
-
-    def _announce(
-        self, request: Request, done: simpy.Event, status: Status, tokens: int, first_us: int, last_us: int
-    ) -> None:
-        """Fire the event if somebody waits for it; a client that doesn't costs no place in the event queue."""
+        done = sequence.done
+        outcome = Outcome(
+            request.request_id,
+            status,
+            tokens,
+            None if first_us < 0 else first_us,
+            None if last_us < 0 else last_us,
+        )
         if done.callbacks:
-            outcome = Outcome(
-                request.request_id,
-                status,
-                tokens,
-                None if first_us < 0 else first_us,
-                None if last_us < 0 else last_us,
-            )
             done.succeed(outcome)
+        else:
+            # Nobody waits now, so that the event needs no place in the queue; who asks later finds it processed.
+            done._ok, done._value, done.callbacks = True, outcome, None  # type: ignore[assignment]
 
     def cut(self) -> None:
         """End the run now: whatever is in flight is recorded as incomplete, with the tokens it has."""
         assert self._live is not None
-        for request, done, sequence, index in list(self._live.values()):
+        now = int(self.env.now)
+        for sequence in list(self._live.values()):
             tokens, first_us, last_us = 0, -1, -1
-            if sequence is not None:
-                tokens, first_us, last_us = self.instances[index].produced(sequence)
-                self.instances[index].in_flight -= 1
-            self._record(request, done, sequence, index, Status.INCOMPLETE, tokens, first_us, last_us)
+            if sequence.instance >= 0:
+                instance = self.instances[sequence.instance]
+                tokens, first_us, last_us = instance.produced(sequence)
+                instance.in_flight -= 1
+            self._record(sequence, now, Status.INCOMPLETE, tokens, first_us, last_us)
         self._cut = True
 
     def close(self) -> None:

@@ -30,13 +30,14 @@ def form_explicitly(scheduler: Scheduler) -> tuple[Batch, int]:
         tokens = visit.granted.get(sequence, 0)
         if sequence.stage is Stage.PREFILL and tokens:
             before = sequence.progress - tokens
-            batch.chunks += ((sequence, sequence.epoch, tokens, before, before),)
+            batch.add(sequence, tokens, before, before)
         elif sequence.stage is Stage.DECODE and tokens:
             batch.decodes += 1
-            batch.context += visit.progress(sequence)
+            batch.sequences += 1
+            batch.decode_context += visit.progress(sequence)
         elif sequence.stage is Stage.DECODE:
-            batch.unreached += (sequence,)
-    for sequence in batch.unreached:
+            batch.unreached += ((sequence, sequence.epoch),)
+    for sequence, _ in batch.unreached:
         scheduler.postpone(sequence)
     return batch, visit.budget
 

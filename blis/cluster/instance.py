@@ -1,9 +1,14 @@
-"""One simulated instance: a SimPy process that forms a batch, sleeps until its step ends, and starts the next."""
+"""One simulated instance: a SimPy process that forms a batch, sleeps until its step ends, and starts the next.
+
+This is the hot path of a simulation. Who changes it should count bytecodes per request before and after
+(docs/explanation/performance.md says how).
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Generator
+from heapq import heappop, heappush
 from itertools import accumulate
 from typing import Protocol
 
@@ -25,22 +30,27 @@ __all__ = ["Ending", "Instance"]
 _FEW_STEPS = 24
 _MOST_STEPS = 2048
 _UNLIMITED = 1 << 62
+_DECODE, _WAITING, _GONE = Stage.DECODE, Stage.WAITING, Stage.GONE
+_STEP = Order.STEP
 
 
 class Ending(Protocol):
-    """Told by an instance how a sequence ended; times are reported ones, -1 where they never came."""
+    """Told at time ``now`` how a sequence ended; times are reported ones, -1 where they never came."""
 
     def __call__(
-        self, instance: Instance, sequence: Sequence, status: Status, tokens: int, first_us: int, last_us: int
+        self, sequence: Sequence, now: int, status: Status, tokens: int = 0, first_us: int = -1, last_us: int = -1
     ) -> None: ...
 
 
 class Instance:
     """Serves sequences with one :class:`~blis.cluster.scheduler.Scheduler`, step after step.
 
-    A run of like decode steps is slept through in one go; an arrival that the next step could admit, or a deadline,
-    brings the awakening forward to the end of the step in progress. With asynchronous scheduling the next batch is
-    formed when a step starts rather than when it ends.
+    A run of like decode steps is slept through in one go. When a sequence will join the queue is known as soon as it is
+    routed, so a run is cut where the next step could admit it; a deadline cuts it at the end of the step in progress.
+    With asynchronous scheduling the next batch is formed when a step starts rather than when it ends.
+
+    ``in_flight`` counts sequences routed here that have not ended, ``load`` those and, once more, the ones that wait or
+    run. Whoever looks from outside calls :meth:`sync` first where ``next_join_us`` has passed or block counts matter.
     """
 
     def __init__(
@@ -57,6 +67,8 @@ class Instance:
         self.config = config
         self.scheduler = Scheduler(config)
         self.in_flight = 0
+        self.load = 0
+        self.next_join_us = _UNLIMITED
         self.step_ends: list[int] | None = None
         self._model = model
         self._ended = ended
@@ -70,6 +82,8 @@ class Instance:
         self._per_token_us = int(overheads.per_token)
         self._completion_us = int(overheads.completion)
         self._tokens = TokenLog(itl, self._per_token_us)
+        self._joining: list[tuple[int, int, Sequence]] = []
+        self._accepted = 0
         self._batch: Batch | None = None
         self._planned: Batch | None = None
         self._durations: list[int] | npt.NDArray[np.int64] = []
@@ -78,87 +92,142 @@ class Instance:
         self._formed_ahead = 0
         self._overdue: list[Sequence] = []
         self._wake: simpy.Event = simpy.Event(env)
+        self._wake_us = _UNLIMITED
         self.process = env.process(self._serve())
 
     # -- what comes in
 
-    def accept(self, sequence: Sequence) -> None:
+    def accept(self, sequence: Sequence, now: int) -> None:
         """Take a routed sequence; it joins the wait queue after the queueing delay."""
         self.in_flight += 1
-        delay = int(self._queue_base + self._queue_per_token * sequence.prompt)
-        Moment(self.env, delay, Order.QUEUED, self._join, sequence)
-
-    def _join(self, moment: simpy.Event) -> None:
-        sequence: Sequence = moment.subject  # type: ignore[attr-defined]
-        request = sequence.request
-        deadline = request.deadline_us
-        if self._unservable(sequence):
-            self._drop(sequence, Status.UNSERVABLE)
+        self.load += 1
+        prompt = sequence.prompt
+        at = now + int(self._queue_base + self._queue_per_token * prompt)
+        deadline = sequence.request.deadline_us
+        if prompt + sequence.output > self._most_tokens or prompt >= self._most_prompt:
+            Moment(self.env, at - now, Order.QUEUED, self._refuse, sequence)
             return
-        scheduler = self.scheduler
-        if request.segments[0][0] is not None:
-            sequence.path = scheduler.kv.path(request.segments)
         if deadline is not None:
-            left = deadline - int(self.env.now)
-            if left < 0:
-                self._drop(sequence, Status.TIMEOUT)
+            if deadline < at:
+                Moment(self.env, at - now, Order.QUEUED, self._deadline, sequence)
                 return
-            Moment(self.env, left, Order.TIMEOUT, self._deadline, sequence)
-        if scheduler.join(sequence):
-            self._bring_forward(after_now=False)
+            Moment(self.env, deadline - now, Order.TIMEOUT, self._deadline, sequence)
+        self._accepted += 1
+        heappush(self._joining, (at, self._accepted, sequence))
+        if at < self.next_join_us:
+            self.next_join_us = at
+        if self._batch is None:
+            if at < self._wake_us:
+                self._wake_at(at, now)
+        elif at < self._wake_us and len(self._ends) > 1 and self.scheduler.has_room():
+            self._cut_run(self._steps_before(at), now)
 
-    def _unservable(self, sequence: Sequence) -> bool:
-        total = sequence.prompt + sequence.output
-        return total > self._most_tokens or sequence.prompt >= self._most_prompt
+    def _join_until(self, time: int) -> None:
+        """Queue the sequences whose queueing delay ends at ``time`` or before."""
+        joining = self._joining
+        join = self.scheduler.join
+        while joining and joining[0][0] <= time:
+            join(heappop(joining)[2])
+            self.load += 1
+        self.next_join_us = joining[0][0] if joining else _UNLIMITED
+
+    def _refuse(self, moment: simpy.Event) -> None:
+        self._drop(moment.subject, Status.UNSERVABLE)  # type: ignore[attr-defined]
 
     def _drop(self, sequence: Sequence, status: Status) -> None:
-        sequence.stage = Stage.GONE
+        if sequence.stage is _WAITING:
+            self.scheduler.expire(sequence)
+            self.load -= 1
+        sequence.stage = _GONE
         self.in_flight -= 1
-        self._ended(self, sequence, status, 0, -1, -1)
+        self.load -= 1
+        self._ended(sequence, int(self.env.now), status)
 
     def _deadline(self, moment: simpy.Event) -> None:
-        assert isinstance(moment, Moment)
-        sequence: Sequence = moment.subject
-        if sequence.stage is Stage.WAITING:
-            self.scheduler.expire(sequence)
-            self._drop(sequence, Status.TIMEOUT)
-            if self.scheduler.waiting:
-                self._bring_forward(after_now=True)
-        elif sequence.stage is not Stage.GONE:
+        sequence: Sequence = moment.subject  # type: ignore[attr-defined]
+        now = int(self.env.now)
+        self._join_until(now)
+        if sequence.stage is _GONE:
+            return
+        if sequence.stage > _WAITING:
             self._overdue.append(sequence)
-            self._bring_forward(after_now=True)
+        else:
+            self._drop(sequence, Status.TIMEOUT)
+            if not self.scheduler.waiting:
+                return
+        if self._batch is not None:
+            self._cut_run(self._steps_before(now + 1), now)
+
+    # -- waking
+
+    def _wake_at(self, at: int, now: int) -> None:
+        """Wake the process at ``at`` instead of whenever it would have woken."""
+        old = self._wake
+        self._wake = Moment(self.env, at - now, _STEP)
+        self._wake_us = at
+        self._wake.callbacks, old.callbacks = old.callbacks, []
+
+    def _steps_before(self, time: int) -> int:
+        """Return how many steps of the run end before ``time``."""
+        ends = self._ends
+        return bisect_left(ends, time) if isinstance(ends, list) else int(ends.searchsorted(time))
+
+    def _cut_run(self, steps: int, now: int) -> None:
+        """Let the run end after one step more than ``steps``."""
+        ends = self._ends
+        if steps < len(ends) - 1:
+            self._ends = ends[: steps + 1]
+            self._durations = self._durations[: steps + 1]
+            self._wake_at(int(ends[steps]), now)
 
     # -- the process
 
     def _serve(self) -> Generator[simpy.Event, None, None]:
         while True:
-            self._wake = simpy.Event(self.env)
             yield self._wake
-            while self._start():
-                yield self._wake
-                self._finish()
+            now = self._wake_us
+            if self._batch is not None:
+                self._finish(now, self._batch)
+            if self.next_join_us <= now:
+                self._join_until(now)
+            self._start(now)
 
-    def _start(self) -> bool:
-        """Start the next step, or a run of like ones; return False if there is nothing to do."""
+    def _start(self, now: int) -> None:
+        """Start the next step, or a run of like ones, or fall idle."""
         scheduler = self.scheduler
         batch = None if self._planned is None else self._take_planned()
         if batch is None:
             if not (scheduler.running or scheduler.waiting):
-                self._batch = None
-                return False
+                self._fall_idle(now)
+                return
             batch = scheduler.form()
         self._batch = batch
-        now = self._started_us = int(self.env.now)
+        self._started_us = now
         self._formed_ahead = 0
-        if batch.chunks or batch.explicit:
-            self._time_step(batch)
         if self._asynchronous:
+            self._time_asynchronous(batch, now)
+        elif batch.chunks or batch.explicit:
+            first = self._time_step(batch, now)
+            # Who decodes next is known already: unless somebody leaves or waits, the run that follows can be slept
+            # through too.
             scheduler.settle(batch)
-            self._plan()
-        if not (batch.chunks or batch.explicit):
-            self._time_steps(batch, 1 + self._like_steps(batch))
-        self._wake = Moment(self.env, int(self._ends[-1]) - now, Order.STEP)
-        return True
+            if self.next_join_us > now + first and scheduler.decodes and not (batch.leaving or batch.explicit):
+                more = 0 if scheduler.waiting else scheduler.like_steps(_MOST_STEPS)
+                if more:
+                    self._time_run(scheduler.decodes, scheduler.context, more, now, first)
+        else:
+            self._time_run(batch.decodes, batch.decode_context, 1 + scheduler.like_steps(_MOST_STEPS), now)
+        end = self._wake_us = int(self._ends[-1])
+        self._wake = Moment(self.env, end - now, _STEP)
+
+    def _fall_idle(self, now: int) -> None:
+        self._batch = None
+        if self._joining:
+            self._wake_us = self.next_join_us
+            self._wake = Moment(self.env, self._wake_us - now, _STEP)
+        else:
+            self._wake_us = _UNLIMITED
+            self._wake = simpy.Event(self.env)
 
     def _take_planned(self) -> Batch | None:
         """Return the batch formed ahead, unless all that were in it have left since."""
@@ -168,170 +237,173 @@ class Instance:
             return None
         return batch
 
-    def _plan(self) -> None:
-        """Form the batch after the one that starts now; if it is empty, one is formed when this one has ended."""
-        planned = self.scheduler.form()
+    def _plan(self, batch: Batch) -> None:
+        """Form the batch after ``batch``, which starts now; if it is empty, one is formed when this one has ended."""
+        scheduler = self.scheduler
+        scheduler.settle(batch)
+        planned = scheduler.form()
         if planned.empty and not planned.preempted:
-            self.scheduler.step -= 1
+            scheduler.step -= 1
         else:
             self._planned = planned
 
-    def _like_steps(self, batch: Batch) -> int:
-        """Return how many steps after a batch that only decodes are sure to be like it."""
-        last = batch
-        if self._asynchronous:
-            if self._planned is None or batch.leaving or self._planned.decodes != batch.decodes:
-                return 0
-            last = self._planned
-        return 0 if last.chunks or last.explicit else self.scheduler.like_steps(_MOST_STEPS)
-
-    def _time_step(self, batch: Batch) -> None:
-        """Set duration and end of a step that begins now, and the scheduling delays that end with its begin."""
-        now = self._started_us
+    def _time_step(self, batch: Batch, now: int) -> int:
+        """Set and return the duration of a step that begins now; scheduling delays end with its begin."""
         for sequence, epoch, _, before, _ in batch.chunks:
             if not before and sequence.epoch == epoch:
                 sequence.scheduling_delay_us = now - sequence.arrival_us
-        duration = self._model.step_us(batch.sums())
+        duration = self._model.step_us(batch)
         self._durations = [duration]
         self._ends = [now + duration]
+        return duration
 
-    def _time_steps(self, batch: Batch, steps: int) -> None:
-        """Set durations and ends of a run of decode steps that begins now."""
+    def _time_run(self, decodes: int, context: int, steps: int, now: int, first: int = 0) -> None:
+        """Set durations and ends of a run of decode steps, after a step of ``first`` µs (0: none) that begins now."""
+        model = self._model
+        join = self.next_join_us if self.scheduler.has_room() else _UNLIMITED
+        if steps > _FEW_STEPS and join < _UNLIMITED:
+            # Steps get no shorter as contexts grow, so that no more than these end before the next sequence joins.
+            steps = min(steps, 1 + (join - now) // model.few_decodes_us(decodes, context, 1)[0])
         if steps <= _FEW_STEPS:
-            few = self._model.few_decodes_us(batch.decodes, batch.context, steps)
-            self._durations = few
-            few_ends = list(accumulate(few, initial=self._started_us))
-            del few_ends[0]
-            self._ends = few_ends
+            few = self._durations = model.few_decodes_us(decodes, context, steps)
+            if first:
+                few.insert(0, first)
+            ends = self._ends = [*accumulate(few, initial=now)]
+            del ends[0]
         else:
-            many = self._model.decode_us(batch.decodes, batch.context, steps)
-            self._durations = many
-            self._ends = self._started_us + np.cumsum(many)
+            many = model.decode_us(decodes, context, steps)
+            many = self._durations = np.concatenate(([first], many)) if first else many
+            self._ends = now + np.cumsum(many)
+        if len(self._ends) > 1 and self._ends[-2] >= join:
+            last = self._steps_before(join) + 1
+            self._ends = self._ends[:last]
+            self._durations = self._durations[:last]
 
-    def _passed(self, now: int, *, including: bool) -> int:
-        """Return how many steps of the run end before ``now``, or at it too if ``including``."""
-        ends = self._ends
-        if isinstance(ends, list):
-            return bisect_right(ends, now) if including else bisect_left(ends, now)
-        return int(ends.searchsorted(now, "right" if including else "left"))
+    def _time_asynchronous(self, batch: Batch, now: int) -> None:
+        """Time a batch that begins now, and plan the one after it."""
+        if batch.chunks or batch.explicit:
+            self._time_step(batch, now)
+            self._plan(batch)
+        else:
+            self._plan(batch)
+            self._time_run(batch.decodes, batch.decode_context, self._count_steps(batch), now)
 
-    def _bring_forward(self, *, after_now: bool) -> None:
-        """Wake at the end of the step in progress: at an end that falls on this microsecond, unless ``after_now``."""
-        now = int(self.env.now)
-        old = self._wake
-        at = now
-        if self._batch is not None:
-            last = self._passed(now, including=after_now)
-            if last >= len(self._ends) - 1:
-                return
-            at = int(self._ends[last])
-            self._ends = self._ends[: last + 1]
-            self._durations = self._durations[: last + 1]
-        elif isinstance(old, Moment):
-            return
-        self._wake = Moment(self.env, at - now, Order.STEP)
-        self._wake.callbacks, old.callbacks = old.callbacks, []
+    def _count_steps(self, batch: Batch) -> int:
+        """Return how many steps from ``batch`` on are alike, with the next batch formed already."""
+        planned = self._planned
+        if planned is None or planned.chunks or planned.explicit or batch.leaving or planned.decodes != batch.decodes:
+            return 1
+        return 1 + self.scheduler.like_steps(_MOST_STEPS)
 
     def sync(self) -> None:
-        """Bring block counts up to the steps that have started by now, for somebody who looks from outside."""
+        """Bring queue and block counts up to what happened before now, for somebody who looks from outside."""
+        now = int(self.env.now)
+        if self.next_join_us < now:
+            self._join_until(now - 1)
         if self._batch is not None and len(self._ends) > 1:
-            started = min(self._passed(int(self.env.now), including=False), len(self._ends) - 1)
+            started = min(self._steps_before(now), len(self._ends) - 1)
             self.scheduler.advance(started - self._formed_ahead)
             self._formed_ahead = started
 
     # -- the end of a step
 
-    def _finish(self) -> None:
+    def _finish(self, now: int, batch: Batch) -> None:
         """Take the effects of the steps that have run: tokens, and sequences that leave."""
-        batch, scheduler = self._batch, self.scheduler
-        assert batch is not None
-        more = len(self._ends) - 1
+        scheduler = self.scheduler
+        durations = self._durations
+        more = len(durations) - 1
         if more > self._formed_ahead:
             scheduler.advance(more - self._formed_ahead)
-        self._tokens.append(self._durations)
         if self.step_ends is not None:
             self.step_ends.extend(map(int, self._ends))
+        flush = self._tokens.append(durations)
         if not self._asynchronous:
             scheduler.settle(batch)
         elif self._planned is not None:
-            self._planned.context += more * self._planned.decodes
-        now = int(self.env.now)
-        for sequence, epoch, *_ in batch.chunks:
-            if sequence.epoch == epoch and sequence.first_token_us < 0 and sequence.stage >= Stage.DECODE:
-                sequence.first_token_us = now
-        for sequence in batch.unreached:
-            sequence.unreached_us += int(self._durations[0])
+            self._planned.decode_context += more * self._planned.decodes
+        if batch.chunks:
+            for sequence, epoch, *_ in batch.chunks:
+                if sequence.epoch == epoch and sequence.first_token_us < 0 and sequence.stage >= _DECODE:
+                    sequence.first_token_us = int(self._ends[0])
+        if batch.unreached:
+            for sequence, epoch in batch.unreached:
+                if sequence.epoch == epoch:
+                    sequence.unreached_us += int(durations[0])
         if self._overdue:
-            self._end_overdue(batch)
+            self._end_overdue(batch, now)
         else:
             for sequence in batch.leaving:
-                self._complete(sequence)
-        if self._tokens.full:
+                self._complete(sequence, now)
+        if flush:
             self._flush()
 
-    def _complete(self, sequence: Sequence) -> None:
-        if sequence.spans:
+    def _complete(self, sequence: Sequence, now: int) -> None:
+        tokens = sequence.output
+        if tokens > 1:
+            self._tokens.count(sequence.span_start, sequence.last_step)
             for first, last in sequence.spans:
                 self._tokens.count(first, last)
-        if sequence.output > 1:
-            self._tokens.count(sequence.span_start, sequence.last_step)
-        self._end(sequence, Status.OK, sequence.output, self._completion_us if sequence.output else 0)
+        self._end(sequence, now, Status.OK, tokens, self._completion_us if tokens else 0)
 
-    def _end_overdue(self, batch: Batch) -> None:
+    def _end_overdue(self, batch: Batch, now: int) -> None:
         """Let sequences go whose deadline has passed, in running order together with those that have completed."""
         overdue = set(self._overdue)
         self._overdue.clear()
         for sequence in sorted(overdue.union(batch.leaving), key=lambda sequence: sequence.order):
             if sequence not in overdue:
-                self._complete(sequence)
+                self._complete(sequence, now)
                 continue
             tokens = 0
             if sequence.first_token_us >= 0:
                 tokens = sequence.output
-                if sequence.stage is Stage.DECODE:
+                if sequence.stage is _DECODE:
                     tokens = 1 + self.scheduler.decoded(sequence)
             if self._planned is not None:
                 tokens -= self._strike(self._planned, sequence)
-            self._end(sequence, Status.TIMEOUT, tokens, 0)
+            self._end(sequence, now, Status.TIMEOUT, tokens, 0)
 
     def _strike(self, planned: Batch, sequence: Sequence) -> int:
-        """Take a sequence out of a batch that hasn't started; return how many of its tokens would have been decoded."""
-        planned.chunks = tuple(chunk for chunk in planned.chunks if chunk[0] is not sequence)
-        if sequence.stage is not Stage.DECODE:
+        """Take a sequence out of the planned batch; return how many tokens it would have decoded there."""
+        batch = self._planned = planned.without(sequence)
+        if sequence.stage is not _DECODE or planned.misses(sequence):
             return 0
-        if sequence in planned.unreached:
-            planned.unreached = tuple(other for other in planned.unreached if other is not sequence)
-            return 0
-        planned.decodes -= 1
-        planned.context -= sequence.prompt + self.scheduler.decoded(sequence) - 1
+        batch.decodes -= 1
+        batch.sequences -= 1
+        batch.decode_context -= sequence.prompt + self.scheduler.decoded(sequence) - 1
         return 1
 
-    def _end(self, sequence: Sequence, status: Status, tokens: int, extra_us: int) -> None:
+    def _end(self, sequence: Sequence, now: int, status: Status, tokens: int, extra_us: int) -> None:
         first_us = last_us = -1
-        if sequence.first_token_us >= 0:
-            first_us = sequence.first_token_us + self._per_token_us
-            decoding_us = int(self.env.now) - sequence.first_token_us - sequence.unreached_us
-            last_us = first_us + decoding_us + max(tokens - 1, 0) * self._per_token_us + extra_us
+        first = sequence.first_token_us
+        if first >= 0:
+            per_token = self._per_token_us
+            first_us = first + per_token
+            last_us = now - sequence.unreached_us + extra_us + (tokens * per_token if tokens else per_token)
         self.scheduler.leave(sequence, last_token=status is Status.OK and tokens > 0)
         self.in_flight -= 1
-        self._ended(self, sequence, status, tokens, first_us, last_us)
+        self.load -= 2
+        self._ended(sequence, now, status, tokens, first_us, last_us)
 
     def produced(self, sequence: Sequence) -> tuple[int, int, int]:
         """Return tokens so far, and the reported times of the first and the last, of a sequence in mid-flight."""
-        first = sequence.first_token_us
-        if sequence.stage not in (Stage.DECODE, Stage.FINISHING) or first < 0:
+        if sequence.stage not in (Stage.DECODE, Stage.FINISHING):
             return 0, -1, -1
-        passed = self._passed(int(self.env.now), including=False)
+        passed = self._steps_before(int(self.env.now))
+        first = sequence.first_token_us
+        if first < 0 and passed:
+            first = int(self._ends[0])
+        if first < 0:
+            return 0, -1, -1
         tokens = sequence.output - 1
-        if sequence.stage is Stage.DECODE:
-            planned = self._planned is not None and sequence not in self._planned.unreached
+        if sequence.stage is _DECODE:
+            planned = self._planned is not None and not self._planned.misses(sequence)
             tokens = self.scheduler.decoded(sequence) - self._formed_ahead - planned + passed
         last = int(self._ends[passed - 1]) if passed else self._started_us
         last_us = last - sequence.unreached_us + tokens * self._per_token_us
         return tokens, first + self._per_token_us, last_us
 
     def _flush(self) -> None:
-        needed = (s.spans[0][0] if s.spans else s.span_start for s in self.scheduler.running if s.stage >= Stage.DECODE)
+        needed = (s.spans[0][0] if s.spans else s.span_start for s in self.scheduler.running if s.stage >= _DECODE)
         self._tokens.flush(min(needed, default=self.scheduler.step))
 
     def close(self) -> None:

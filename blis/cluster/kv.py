@@ -1,8 +1,8 @@
 """The KV cache of one instance: block counts, prefix sharing and the free list's order (ENGINE.md, section 5).
 
-The free list is a queue of runs: blocks nobody can find again are a mere count, findable ones a
-:class:`~blis.cluster.chains.Fragment`. Blocks are allocated from the head and released to the tail in reverse order, so a
-fragment on the list always loses its deepest block first.
+The free list is a head of blocks nobody can find again, a mere count, and behind it a queue of runs: findable blocks as
+:class:`~blis.cluster.chains.Fragment`, others as counts again. Blocks are allocated from the head and released to the
+tail in reverse order, so a fragment on the list always loses its deepest block first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class KVCache:
         self.allocated = 0
         self.crowded = 0
         self._filled = filled
-        self._head = total
+        self._behind = 0
         self._runs: OrderedDict[Fragment | _Gap, None] = OrderedDict()
         self._chains: WeakValueDictionary[tuple[Chain | None, int, str], Chain] = WeakValueDictionary()
 
@@ -137,6 +137,7 @@ class KVCache:
                 fragment.split(stop)
             return fragment
         self.free -= stop - fragment.lo
+        self._behind -= stop - fragment.lo
         if stop == fragment.hi:
             del self._runs[fragment]
             return fragment
@@ -148,20 +149,23 @@ class KVCache:
 
     def take(self, blocks: int) -> None:
         """Allocate ``blocks`` from the free list's head; the caller has checked that they are there."""
-        self.free -= blocks
         self.allocated += blocks
-        if blocks <= self._head:
-            self._head -= blocks
-            return
-        blocks -= self._head
-        self._head = 0
+        self.free -= blocks
+        if self.free < self._behind:
+            self._take_behind(self._behind - self.free)
+
+    def _take_behind(self, blocks: int) -> None:
+        """Take blocks from behind the free list's head, which is used up."""
+        runs = self._runs
         while blocks:
-            run = next(iter(self._runs))
+            run = next(iter(runs))
             if isinstance(run, Fragment):
-                blocks = self._evict(run, blocks)
+                wanted, blocks = blocks, self._evict(run, blocks)
+                self._behind -= wanted - blocks
             else:
-                del self._runs[run]
-                self._head = max(0, run.size - blocks)
+                # A gap that comes to the front is head again.
+                del runs[run]
+                self._behind -= run.size
                 blocks = max(0, blocks - run.size)
 
     def _evict(self, fragment: Fragment, blocks: int) -> int:
@@ -269,9 +273,8 @@ class KVCache:
     def _append_gap(self, blocks: int) -> None:
         self.free += blocks
         runs = self._runs
-        if not runs:
-            self._head += blocks
-        elif blocks:
+        if runs and blocks:
+            self._behind += blocks
             last = next(reversed(runs))
             if isinstance(last, _Gap):
                 last.size += blocks
@@ -283,6 +286,7 @@ class KVCache:
             self._append_gap(fragment.hi - fragment.lo)
             return
         self.free += fragment.hi - fragment.lo
+        self._behind += fragment.hi - fragment.lo
         last = next(reversed(self._runs)) if self._runs else None
         if isinstance(last, Fragment) and last.chain is fragment.chain and last.lo == fragment.hi and last.findable:
             last.lo = fragment.lo

@@ -29,6 +29,11 @@ class Moment(simpy.Event):
     A :class:`simpy.Timeout` with a priority, and with a ``subject`` for its callback.
     """
 
+    # What SimPy sets on each event anew.
+    _ok = True
+    _value: Any = None
+    _defused = False
+
     def __init__(
         self,
         env: simpy.Environment,
@@ -39,8 +44,5 @@ class Moment(simpy.Event):
     ) -> None:
         self.env = env
         self.callbacks = [] if callback is None else [callback]
-        self._value = None
-        self._ok = True
-        self._defused = False
         self.subject = subject
         env.schedule(self, order, delay)  # type: ignore[arg-type]

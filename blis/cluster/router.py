@@ -39,6 +39,13 @@ class _Ties:
             self._draws.reverse()
         return indices[int(self._draws.pop() * len(indices))]
 
+    def least(self, loads: list[int]) -> int:
+        """Return the index of the smallest load."""
+        least = min(loads)
+        if loads.count(least) == 1:
+            return loads.index(least)
+        return self.choose([index for index, load in enumerate(loads) if load == least])
+
 
 class _RoundRobin:
     def __init__(self, instances: int) -> None:
@@ -57,9 +64,22 @@ class _LeastLoaded:
         self._ties = ties
 
     def choose(self, request: Request, now: int) -> int:
-        loads = [view.load for view in self._views.refresh(now)]
-        least = min(loads)
-        return self._ties.choose([index for index, load in enumerate(loads) if load == least])
+        return self._ties.least([view.load for view in self._views.refresh(now)])
+
+
+class _LeastLoadedNow:
+    """Least-loaded without snapshots in between: the instances keep their loads themselves."""
+
+    def __init__(self, instances: Series[Instance], ties: _Ties) -> None:
+        self._instances = instances
+        self._ties = ties
+
+    def choose(self, request: Request, now: int) -> int:
+        instances = self._instances
+        for instance in instances:
+            if instance.next_join_us < now:
+                instance.sync()
+        return self._ties.least([instance.load for instance in instances])
 
 
 class _AlwaysBusiest:
@@ -97,6 +117,8 @@ def build_router(spec: RoutingSpec, instances: Series[Instance], stream: np.rand
     """Return the policy a deployment asks for; ``stream`` decides ties."""
     if spec.policy == "round-robin":
         return _RoundRobin(len(instances))
+    if spec.policy == "least-loaded" and not spec.snapshot_interval_us:
+        return _LeastLoadedNow(instances, _Ties(stream))
     views = Views(instances, spec.snapshot_interval_us, blocks=spec.policy == "weighted")
     match spec.policy:
         case "least-loaded":

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from blis.cluster.chains import UNSHARED, Holding
 from blis.cluster.explicit import form_explicitly
 from blis.cluster.kv import KVCache
-from blis.cluster.sequence import Batch, Chunk, Sequence, Stage
+from blis.cluster.sequence import Batch, Sequence, Stage
 from blis.cluster.waiting import WaitQueue, wait_queue
 from blis.spec.instance import InstanceConfig
 
@@ -36,6 +36,7 @@ class Scheduler:
         self.by_priority = config.preemption == "priority"
         self.kv = KVCache(config.total_kv_blocks, config.block_size, self._filled)
         self.queue: WaitQueue = wait_queue(config.scheduler)
+        self._sorted = config.scheduler != "fcfs"
         self.waiting = 0
         self.running: dict[Sequence, None] = {}
         self.prefilling: dict[Sequence, None] = {}
@@ -51,12 +52,18 @@ class Scheduler:
 
     # -- the wait queue
 
-    def join(self, sequence: Sequence) -> bool:
-        """Queue a sequence; return whether the next step could admit it."""
+    def join(self, sequence: Sequence) -> None:
+        """Queue a sequence."""
+        segments = sequence.request.segments
+        if segments[0][0] is not None:
+            sequence.path = self.kv.path(segments)
         sequence.stage = Stage.WAITING
         self.queue.push(sequence)
         self.waiting += 1
-        return len(self.running) < self.max_sequences and self.queue.head() is sequence
+
+    def has_room(self) -> bool:
+        """Whether the next step might admit a sequence that joins now."""
+        return len(self.running) < self.max_sequences and (not self.waiting or self._sorted)
 
     def expire(self, sequence: Sequence) -> None:
         """Take a waiting sequence out of the queue."""
@@ -67,57 +74,48 @@ class Scheduler:
 
     def form(self) -> Batch:
         """Form the batch of the next step."""
-        batch = None
-        if self.decodes <= self.max_tokens and not self.kv.crowded:
-            batch = self._continue()
-        if batch is None:
-            batch, budget = form_explicitly(self)
+        kv = self.kv
+        step = self.step + 1
+        need = self.due[step % self.block_size]
+        budget = self.max_tokens - self.decodes
+        if budget >= 0 and need <= kv.free and not self.prefilling and not kv.crowded:
+            if need:
+                kv.take(need)
+            batch = Batch(self.decodes, self.context)
         else:
-            budget = self.max_tokens - batch.decodes
-            if batch.chunks:
-                budget -= sum(chunk[2] for chunk in batch.chunks)
+            batch, budget = self._continue(budget, need) or form_explicitly(self)
         self.context += batch.decodes
-        self.step += 1
+        self.step = step
         self._head_may_change = False
         if self.waiting and budget > 0 and not batch.preempted:
             self._admit(batch, budget)
         return batch
 
-    def _continue(self) -> Batch | None:
-        """Phase 1 where every running sequence gets its tokens and its blocks; None where that can't be said."""
-        kv = self.kv
-        batch = Batch(self.decodes, self.context)
-        need = self.due[(self.step + 1) % self.block_size]
-        if self.prefilling:
-            chunks = self._chunks()
-            if chunks is None:
-                return None
-            for sequence, _, tokens, known, _ in chunks:
-                need += -(-(known + tokens) // self.block_size) - sequence.blocks
-            batch.chunks = tuple(chunks)
-        if need > kv.free:
-            return None
-        if need:
-            kv.take(need)
-        for chunk in batch.chunks:
-            self.prefill(chunk[0], chunk[2])
-        return batch
+    def _continue(self, left: int, need: int) -> tuple[Batch, int] | None:
+        """Phase 1 with prefills under way; None unless every sequence is sure to get its tokens and its blocks.
 
-    def _chunks(self) -> list[Chunk] | None:
-        """Return the chunks of prefills under way; None if a decoding sequence behind one might go short for it."""
-        left = self.max_tokens - self.decodes
+        ``left`` is the budget less the decoding sequences, which need ``need`` blocks.
+        """
+        if left < 0 or self.kv.crowded:
+            return None
+        batch = Batch(self.decodes, self.context)
         cut = False
-        chunks: list[Chunk] = []
         for sequence in self.prefilling:
             wish = self.chunk(sequence)
             tokens = min(wish, left)
             cut = cut or tokens < wish
             left -= tokens
             if tokens:
-                chunks.append((sequence, sequence.epoch, tokens, sequence.progress, sequence.progress))
-        if cut and self.decodes and next(iter(self.prefilling)).order < self._newest_decode:
+                known = sequence.progress
+                need += -(-(known + tokens) // self.block_size) - sequence.blocks
+                batch.add(sequence, tokens, known, known)
+        behind = cut and self.decodes and next(iter(self.prefilling)).order < self._newest_decode
+        if behind or need > self.kv.free:
             return None
-        return chunks
+        self.kv.take(need)
+        for chunk in batch.chunks:
+            self.prefill(chunk[0], chunk[2])
+        return batch, left
 
     def chunk(self, sequence: Sequence) -> int:
         """Return how many prompt tokens the sequence would compute next, the budget aside."""
@@ -136,10 +134,9 @@ class Scheduler:
     def _admit(self, batch: Batch, budget: int) -> None:
         """Phase 2: admit from the queue's head while budget, slots and blocks allow."""
         kv, size, running, queue = self.kv, self.block_size, self.running, self.queue
-        while budget > 0 and len(running) < self.max_sequences:
+        while budget > 0 and self.waiting and len(running) < self.max_sequences:
             sequence = queue.head()
-            if sequence is None:
-                return
+            assert sequence is not None, "the queue holds whoever is waiting"
             prompt = sequence.prompt
             path = sequence.path
             known = self._cached(sequence) if path is not UNSHARED else 0
@@ -166,7 +163,7 @@ class Scheduler:
             if known + tokens < prompt:
                 self.prefilling[sequence] = None
             self.prefill(sequence, tokens)
-            batch.chunks += ((sequence, sequence.epoch, tokens, 0, known),)
+            batch.add(sequence, tokens, 0, known)
             budget -= tokens
 
     def _cached(self, sequence: Sequence) -> int:
@@ -206,8 +203,9 @@ class Scheduler:
         if sequence.order > self._newest_decode:
             self._newest_decode = sequence.order
         self._end_at(sequence)
-        if sequence.path.open_tail:
-            sequence.path.chains[-1][0].writers.append(sequence)
+        path = sequence.path
+        if path.open_tail:
+            path.chains[-1][0].writers.append(sequence)
 
     def _end_at(self, sequence: Sequence) -> None:
         bucket = self._ending.get(sequence.last_step)
@@ -292,31 +290,35 @@ class Scheduler:
     # -- runs of like steps
 
     def like_steps(self, limit: int) -> int:
-        """Return how many more steps, at most ``limit``, can follow the last one formed without a change of the batch."""
+        """Return how many more steps, at most ``limit``, can follow the last one formed with no change of the batch."""
         if self._head_may_change or self.prefilling or self.kv.crowded:
             return 0
-        ends = self._end_steps
-        while ends and not self._ending.get(ends[0]):
-            self._ending.pop(heappop(ends), None)
-        count = min(limit, ends[0] - self.step) if ends else limit
+        ends, ending, step = self._end_steps, self._ending, self.step
+        while ends and not ending.get(ends[0]):
+            ending.pop(heappop(ends), None)
+        if ends and ends[0] - step < limit:
+            limit = ends[0] - step
         free = self.kv.free
-        if self.decodes * (count // self.block_size + 1) <= free:
-            return count
-        for ahead in range(1, count + 1):
-            free -= self.due[(self.step + ahead) % self.block_size]
+        if self.decodes * (limit // self.block_size + 1) <= free:
+            return limit
+        for ahead in range(1, limit + 1):
+            free -= self.due[(step + ahead) % self.block_size]
             if free < 0:
                 return ahead - 1
-        return count
+        return limit
 
     def advance(self, steps: int) -> None:
         """Form ``steps`` more steps like the last one."""
-        if not steps:
-            return
-        size = self.block_size
-        cycles, rest = divmod(steps, size)
-        need = cycles * self.decodes
-        for ahead in range(1, rest + 1):
-            need += self.due[(self.step + ahead) % size]
+        size, due, first = self.block_size, self.due, self.step + 1
+        need = 0
+        rest = steps
+        if steps >= size:
+            need = steps // size * self.decodes
+            rest = steps % size
+        first %= size
+        need += sum(due[first : first + rest])
+        if first + rest > size:
+            need += sum(due[: first + rest - size])
         if need:
             self.kv.take(need)
         self.step += steps

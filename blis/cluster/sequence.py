@@ -30,10 +30,13 @@ class Sequence(Holding):
     ``prompt`` and ``output`` count tokens. ``progress`` is kept during prefill only; of a decoding sequence it follows
     from ``first_step``, the step that decodes its first token after the prefill, moved on by one for every step that
     didn't reach it. ``span_start`` and ``spans`` are the steps that really decoded it (both ends included).
-    ``epoch`` counts preemptions, so that work begun before one can be told from work begun after it.
+    ``instance`` is the index of the instance it was routed to. ``epoch`` counts preemptions, so that work begun before
+    one can be told from work begun after it.
     """
 
     # Class attributes for the same reason as in Holding.
+    instance: int = -1
+    priority: int = 0
     stage: Stage = Stage.ROUTED
     progress: int = 0
     cached_tokens: int = 0
@@ -47,10 +50,9 @@ class Sequence(Holding):
     spans: tuple[tuple[int, int], ...] = ()
     unreached_us: int = 0
 
-    def __init__(self, request: Request, done: Event, priority: int) -> None:
+    def __init__(self, request: Request, done: Event) -> None:
         self.request = request
         self.done = done
-        self.priority = priority
         self.prompt = request.prompt_tokens
         self.output = request.output_tokens
         self.arrival_us = request.arrival_us
@@ -61,44 +63,50 @@ Chunk = tuple[Sequence, int, int, int, int]
 tokens already in the KV cache."""
 
 
-class Batch:
-    """What one step computes: ``decodes`` sequences of ``context`` tokens together, and prefill ``chunks``.
+class Batch(BatchSums):
+    """What one step computes: its sums, the prefill ``chunks`` among them, and what is to be done when it ends.
 
     ``explicit`` says that it was formed sequence by sequence, ``preempted`` that somebody lost its place in it.
-    ``unreached`` are decoding sequences the token budget left out; ``leaving`` those that end with this step, in running
-    order, known once it is settled.
+    ``unreached`` are decoding sequences that get no token, with their epochs; ``leaving`` those that end with this step,
+    in running order, known once it is settled.
     """
 
     chunks: tuple[Chunk, ...] = ()
-    unreached: tuple[Sequence, ...] = ()
+    unreached: tuple[tuple[Sequence, int], ...] = ()
     leaving: tuple[Sequence, ...] = ()
     explicit: bool = False
     preempted: bool = False
 
     def __init__(self, decodes: int, context: int) -> None:
-        self.decodes = decodes
-        self.context = context
-
-    @property
-    def plain(self) -> bool:
-        """Whether it only decodes, and the next step may be taken to do just the same."""
-        return not (self.chunks or self.explicit)
+        # The other sums are the class's zeros until there is something to add.
+        self.decodes = self.sequences = decodes
+        self.decode_context = context
 
     @property
     def empty(self) -> bool:
         """Whether nothing is computed."""
-        return not (self.decodes or self.chunks)
+        return not self.sequences
 
-    def sums(self) -> BatchSums:
-        """Return what a step-time model needs to know; sequences that left meanwhile don't count."""
-        sums = BatchSums(decodes=self.decodes, decode_context=self.context, sequences=self.decodes)
-        for sequence, epoch, tokens, before, known in self.chunks:
-            if sequence.epoch != epoch or sequence.stage is Stage.GONE:
-                continue
-            sums.sequences += 1
-            sums.prefill_tokens += tokens
-            sums.prefill_context += before
-            sums.prefill_full_attention += tokens * (sequence.prompt + tokens / 2)
-            sums.prefill_chunk_attention += tokens * (before + (tokens - 1) / 2 if tokens > 1 else before)
-            sums.prefill_causal_attention += tokens * (known + tokens / 2)
-        return sums
+    def add(self, sequence: Sequence, tokens: int, before: int, known: int) -> None:
+        """Add a prefill chunk; see :data:`Chunk`."""
+        self.chunks += ((sequence, sequence.epoch, tokens, before, known),)
+        self.sequences += 1
+        self.prefill_tokens += tokens
+        self.prefill_context += before
+        self.prefill_full_attention += tokens * (sequence.prompt + tokens / 2)
+        self.prefill_chunk_attention += tokens * (before + (tokens - 1) / 2)
+        self.prefill_causal_attention += tokens * (known + tokens / 2)
+
+    def misses(self, sequence: Sequence) -> bool:
+        """Whether a decoding sequence gets no token."""
+        return any(other is sequence for other, _ in self.unreached)
+
+    def without(self, sequence: Sequence) -> Batch:
+        """Return this batch less a sequence that has left; its decode token is for the caller to take out."""
+        batch = Batch(self.decodes, self.decode_context)
+        batch.explicit, batch.preempted = self.explicit, self.preempted
+        batch.unreached = tuple(pair for pair in self.unreached if pair[0] is not sequence)
+        for other, _, tokens, before, known in self.chunks:
+            if other is not sequence:
+                batch.add(other, tokens, before, known)
+        return batch

@@ -57,11 +57,13 @@ class Views:
         """Return the views, those that are due read at ``now``; block counts only if somebody asks for them."""
         for view in self.views:
             if now - view.read_us >= self._interval_us:
-                scheduler = view.instance.scheduler
+                instance = view.instance
+                if self._blocks or instance.next_join_us < now:
+                    instance.sync()
+                scheduler = instance.scheduler
                 view.read_us = now
                 view.waiting = scheduler.waiting
                 view.running = len(scheduler.running)
                 if self._blocks:
-                    view.instance.sync()
                     view.utilization = 1 - scheduler.kv.free / scheduler.kv.total
         return self.views

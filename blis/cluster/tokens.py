@@ -7,7 +7,6 @@ step durations only as long as a running sequence may still turn out to need the
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,23 +32,20 @@ class TokenLog:
         self._changes: dict[int, int] = {}
         self._flush_at = _FLUSH
 
-    def append(self, durations: Iterable[int] | npt.NDArray[np.int64]) -> None:
-        """Note the durations of the next steps, in order."""
-        if isinstance(durations, np.ndarray):
-            self._durations.frombytes(durations.tobytes())
+    def append(self, durations: list[int] | npt.NDArray[np.int64]) -> bool:
+        """Note the durations of the next steps, in order; return whether it is time to :meth:`flush`."""
+        log = self._durations
+        if isinstance(durations, list):
+            log.extend(durations)
         else:
-            self._durations.extend(durations)
+            log.frombytes(durations.tobytes())
+        return len(log) >= self._flush_at
 
     def count(self, first: int, last: int) -> None:
         """Count one token in each of the steps ``first`` to ``last``, both included."""
         changes = self._changes
         changes[first] = changes.get(first, 0) + 1
         changes[last + 1] = changes.get(last + 1, 0) - 1
-
-    @property
-    def full(self) -> bool:
-        """Whether it is time to :meth:`flush`."""
-        return len(self._durations) >= self._flush_at
 
     def flush(self, needed_from: int | None) -> None:
         """Move steps before ``needed_from`` (None: all) into the histogram."""

@@ -54,10 +54,13 @@ def test_nobody_active_means_no_arrivals() -> None:
     assert only.times(np.array([1.0, 2.0])).tolist() == [5.5 * S]
 
 
-@pytest.mark.parametrize(("one", "other"), [([7.0, 3.0], [0.7, 0.3]), ([0.1, 0.2], [1e-300, 2e-300])])
-def test_only_ratios_of_fractions_matter_exactly(one: list[float], other: list[float]) -> None:
-    windows = [(), [(3, 1_000_003)]]
-    for a, b in zip(shared_profiles(one, windows, 12.3), shared_profiles(other, windows, 12.3), strict=True):
+@given(st.lists(st.integers(1, 999), min_size=1, max_size=6), st.sampled_from([1000.0, 10.0, 1e300]))
+def test_only_ratios_of_fractions_matter_exactly(thousandths: list[int], divisor: float) -> None:
+    windows = [[(3, 1_000_003 + at)] if at % 2 else [] for at in range(len(thousandths))]
+    written = [float(f"{number}e-300") if divisor == 1e300 else number / divisor for number in thousandths]
+    one = shared_profiles(written, windows, 12.3)
+    other = shared_profiles([float(number) for number in thousandths], windows, 12.3)
+    for a, b in zip(one, other, strict=True):
         assert a.rate == b.rate
         assert a.clock.paces.tolist() == b.clock.paces.tolist()
 

@@ -1,0 +1,74 @@
+"""Giving a trace and its summary out, as the flags say."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blis.cli.outputs import SummaryFlags
+from blis.cli.streams import write_out
+
+if TYPE_CHECKING:
+    from blis.report.blocks import Block
+    from blis.trace import Trace
+
+__all__ = ["give_out", "write_trace"]
+
+
+def write_trace(trace: Trace, prefix: str) -> None:
+    """Write a trace; the command that made it goes into its provenance."""
+    trace.write(prefix, {"command": shlex.join(["blis", *sys.argv[1:]])})
+
+
+def give_out(
+    trace: Trace,
+    flags: SummaryFlags,
+    *,
+    workload: str = "",
+    deployment: str = "",
+    warnings: Sequence[str] = (),
+    quiet: bool = False,
+) -> None:
+    """Summarise a trace: to a file, as JSON or as a report.
+
+    Raises:
+        BlisError: where it can't be written.
+    """
+    if quiet and not flags.json and flags.metrics_out is None:
+        return
+    from blis.metrics import summarize
+
+    summary = summarize(trace)
+    if flags.json or flags.metrics_out is not None:
+        from blis.report.machine import machine_readable, to_json
+
+        text = to_json(machine_readable(trace.header, summary, warnings))
+        if flags.metrics_out is not None:
+            _write(Path(flags.metrics_out), text)
+        if flags.json:
+            write_out(text.decode())
+    if not (flags.json or quiet):
+        from blis.report.summary import report
+
+        _print(report(trace.header, summary, workload=workload, deployment=deployment))
+
+
+def _write(path: Path, text: bytes) -> None:
+    from blis.trace.files import staged
+
+    with staged(path) as (part,):
+        part.write_bytes(text)
+
+
+def _print(blocks: Sequence[Block]) -> None:
+    if sys.stdout.isatty():
+        from blis.report.terminal import on_terminal
+
+        write_out(on_terminal(blocks, sys.stdout))
+    else:
+        from blis.report.plain import plain
+
+        write_out(plain(blocks))

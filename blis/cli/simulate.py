@@ -1,0 +1,69 @@
+"""``blis simulate``."""
+
+from __future__ import annotations
+
+import typer
+
+from blis.cli import deployment_flags, workload
+from blis.cli.deployment_flags import DeploymentFlags
+from blis.cli.flags import takes_flags
+from blis.cli.outputs import OutputFlags, check_writable, outputs
+from blis.cli.streams import warn
+from blis.cli.workload_flags import WorkloadFlags
+from blis.errors import BlisError
+
+__all__ = ["app"]
+
+_EPILOG = """\
+Examples:
+
+  blis simulate my-workload.yaml --num-instances 2 --model llama-3.1-8b --hardware H100
+
+  blis simulate my-workload.yaml --deployment cluster.yaml --rate 40 --horizon 10min --trace-out run
+
+  blis simulate --workload chatbot --rate 20 --num-requests 1000 --arrival gamma --cv 3
+
+  blis simulate --servegen DATA --span-end 3600 --num-instances 4 --json
+
+A flag overrides the value of the spec or the deployment. Flags that contradict each other are an error.
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+
+
+@app.command(name="simulate", epilog=_EPILOG)
+@takes_flags
+def simulate(work: WorkloadFlags, cluster: DeploymentFlags, output: OutputFlags) -> None:
+    """Simulate a workload on a cluster and report its latencies.
+
+    The workload is a spec file, a built-in workload or ServeGen data; the cluster is a deployment file, flags or both.
+    """
+    named = workload.load(work)
+    deployment = deployment_flags.load(cluster)
+    if work.cut_at_horizon and named.spec.horizon is None:
+        raise BlisError("--cut-at-horizon: the workload has no horizon to cut at; give --horizon")
+    check_writable(outputs(output), [named.file, cluster.deployment])
+
+    from blis.cli.progress import ProgressBar
+    from blis.cli.results import give_out, write_trace
+    from blis.simulation import simulate as run
+
+    warnings: list[str] = []
+
+    def note(text: str) -> None:
+        warnings.append(text)
+        if not output.quiet:
+            warn(text)
+
+    with ProgressBar(named.spec, shown=not output.quiet) as bar:
+        trace = run(named.spec, deployment, cut_at_horizon=work.cut_at_horizon, progress=bar.callback, warn=note)
+    if output.trace_out is not None:
+        write_trace(trace, output.trace_out)
+    give_out(
+        trace,
+        output,
+        workload=named.name,
+        deployment=cluster.deployment or "",
+        warnings=warnings,
+        quiet=output.quiet,
+    )

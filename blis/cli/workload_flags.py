@@ -1,0 +1,198 @@
+"""Flags that say which workload to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from typer import Argument, Option
+
+__all__ = ["LENGTH_FLAGS", "SERVEGEN_FLAGS", "SHAPE_FLAGS", "WorkloadFlags"]
+
+_WORKLOAD = "Workload (one of the first four)"
+_SHAPE = "Shape of a built-in workload (--workload)"
+_SERVEGEN = "ServeGen data (--servegen, or a spec with servegen_data)"
+
+LENGTH_FLAGS = tuple(
+    f"{side}_tokens{end}" for side in ("prompt", "output") for end in ("", "_stdev", "_min", "_max")
+)
+"""Names of the flags about lengths."""
+SHAPE_FLAGS = (*LENGTH_FLAGS, "prefix_tokens", "arrival", "cv")
+"""Names of the flags that shape a built-in workload; a spec says all this itself."""
+SERVEGEN_FLAGS = ("span_start", "span_end", "time_window", "normalize", "length_correlation", "strict")
+"""Names of the flags about the use of ServeGen data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadFlags:
+    """Which workload to run; None where a flag wasn't given."""
+
+    spec: Annotated[
+        str | None,
+        Argument(metavar="[SPEC]", help="Workload spec, a YAML file.", rich_help_panel=_WORKLOAD, show_default=False),
+    ] = None
+    workload_spec: Annotated[
+        str | None,
+        Option(metavar="FILE", help="The same as SPEC; wins over --workload.", rich_help_panel=_WORKLOAD),
+    ] = None
+    workload: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Built-in workload of one client: distribution, chatbot, summarization, contentgen or multidoc.",
+            rich_help_panel=_WORKLOAD,
+        ),
+    ] = None
+    servegen: Annotated[
+        str | None,
+        Option(
+            metavar="FOLDER",
+            help="ServeGen data: each of the folder's chunks becomes a client.",
+            rich_help_panel=_WORKLOAD,
+        ),
+    ] = None
+    rate: Annotated[
+        float | None,
+        Option(
+            metavar="REQ/S",
+            help="Requests per second of all clients together: aggregate_rate. Built-in workloads default to 1, "
+            "ServeGen data to the measured rates.",
+            rich_help_panel=_WORKLOAD,
+        ),
+    ] = None
+    num_requests: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            help="Stop arrivals after this many requests. Built-in workloads default to 100 where there is no "
+            "--horizon.",
+            rich_help_panel=_WORKLOAD,
+        ),
+    ] = None
+    horizon: Annotated[
+        str | None,
+        Option(
+            metavar="TIME",
+            help="Stop arrivals at this time: 60s, 500ms, 2min, 1h, or whole microseconds. What is in flight then is "
+            "still served.",
+            rich_help_panel=_WORKLOAD,
+        ),
+    ] = None
+    cut_at_horizon: Annotated[
+        bool,
+        Option(
+            "--cut-at-horizon",
+            help="Stop everything at the horizon; requests in flight get the status incomplete.",
+            rich_help_panel=_WORKLOAD,
+        ),
+    ] = False
+    seed: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            help="Seed of all random streams. Default: the spec's, or 42.",
+            rich_help_panel=_WORKLOAD,
+        ),
+    ] = None
+
+    prompt_tokens: Annotated[
+        float | None,
+        Option(metavar="TOKENS", help="Mean length of prompts (distribution: 512).", rich_help_panel=_SHAPE),
+    ] = None
+    prompt_tokens_stdev: Annotated[
+        float | None,
+        Option(metavar="TOKENS", help="Standard deviation of it (distribution: 256).", rich_help_panel=_SHAPE),
+    ] = None
+    prompt_tokens_min: Annotated[
+        float | None,
+        Option(metavar="TOKENS", help="Shortest prompt (distribution: 2).", rich_help_panel=_SHAPE),
+    ] = None
+    prompt_tokens_max: Annotated[
+        float | None,
+        Option(metavar="TOKENS", help="Longest prompt (distribution: 7000).", rich_help_panel=_SHAPE),
+    ] = None
+    output_tokens: Annotated[
+        float | None,
+        Option(metavar="TOKENS", help="Mean length of outputs (distribution: 512).", rich_help_panel=_SHAPE),
+    ] = None
+    output_tokens_stdev: Annotated[
+        float | None,
+        Option(metavar="TOKENS", help="Standard deviation of it (distribution: 256).", rich_help_panel=_SHAPE),
+    ] = None
+    output_tokens_min: Annotated[
+        float | None,
+        Option(metavar="TOKENS", help="Shortest output (distribution: 2).", rich_help_panel=_SHAPE),
+    ] = None
+    output_tokens_max: Annotated[
+        float | None,
+        Option(metavar="TOKENS", help="Longest output (distribution: 7000).", rich_help_panel=_SHAPE),
+    ] = None
+    prefix_tokens: Annotated[
+        int | None,
+        Option(
+            metavar="TOKENS",
+            help="Tokens that start every prompt, the same for all, on top of the prompt's length. Default: 0.",
+            rich_help_panel=_SHAPE,
+        ),
+    ] = None
+    arrival: Annotated[
+        str | None,
+        Option(
+            metavar="PROCESS",
+            help="How requests are spaced: constant, poisson, gamma or weibull. Default: constant.",
+            rich_help_panel=_SHAPE,
+        ),
+    ] = None
+    cv: Annotated[
+        float | None,
+        Option(
+            metavar="CV",
+            help="Burstiness of gamma and weibull: standard deviation of the gaps over their mean; poisson has 1.",
+            rich_help_panel=_SHAPE,
+        ),
+    ] = None
+
+    span_start: Annotated[
+        float | None,
+        Option(metavar="SECONDS", help="Start of the part of the data to use. Default: 0.", rich_help_panel=_SERVEGEN),
+    ] = None
+    span_end: Annotated[
+        float | None,
+        Option(
+            metavar="SECONDS",
+            help="End of the part to use, and of the arrivals unless --horizon is given. Default: the data's end.",
+            rich_help_panel=_SERVEGEN,
+        ),
+    ] = None
+    time_window: Annotated[
+        float | None,
+        Option(
+            metavar="SECONDS", help="Length of a window of rates in the data. Default: 600.", rich_help_panel=_SERVEGEN
+        ),
+    ] = None
+    normalize: Annotated[
+        str | None,
+        Option(
+            metavar="RULE",
+            help="How arrivals meet a window's rate: window (rescaled to fill it, ServeGen's rule, the default) or "
+            "none (a plain renewal process).",
+            rich_help_panel=_SERVEGEN,
+        ),
+    ] = None
+    length_correlation: Annotated[
+        str | None,
+        Option(
+            metavar="RULE",
+            help="Lengths of one request: independent (the default) or comonotonic (all from one random number, as "
+            "ServeGen draws them).",
+            rich_help_panel=_SERVEGEN,
+        ),
+    ] = None
+    strict: Annotated[
+        bool | None,
+        Option(
+            "--strict/--no-strict",
+            help="Whether a broken data file stops the run instead of being named and left out. Default: no-strict.",
+            rich_help_panel=_SERVEGEN,
+        ),
+    ] = None

@@ -1,0 +1,170 @@
+"""A trace's summary as a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from blis.metrics import Distribution, GroupSummary, Summary
+from blis.report.blocks import Block, Facts, Grid, Mood, Row, printable
+from blis.report.numbers import NOTHING, count, milliseconds, number, per_second, plural, share
+from blis.report.run import run_facts
+from blis.trace import TraceHeader
+
+__all__ = ["report"]
+
+_MOST_ROWS = 20
+_FIGURES = ("mean", "p50", "p90", "p95", "p99", "max")
+_BREAKDOWNS = ("SLO class", "Tenant", "Pool", "Instance", "Client")
+_COLUMNS = (
+    "requests",
+    "completed",
+    "TTFT\np50",
+    "TTFT\np99",
+    "TPOT\np50",
+    "TPOT\np99",
+    "E2E\np50",
+    "E2E\np99",
+    "output\ntokens/s",
+    "SLO\nmet",
+)
+_COMPLETED, _SLO = 1, 9
+_SPARE = (4, 6, 2)
+"""Columns that a narrow terminal leaves out first: medians of TPOT and E2E, then of TTFT."""
+
+
+def report(header: TraceHeader, summary: Summary, *, workload: str = "", deployment: str = "") -> list[Block]:
+    """Return the report of a trace; ``workload`` and ``deployment`` say where the two came from, if that is known."""
+    blocks: list[Block] = [run_facts(header, summary, workload, deployment), _requests(summary)]
+    if summary.conservation.completed:
+        blocks += [_latencies(summary), _service(summary)]
+    if rows := _breakdowns(summary):
+        blocks.append(_breakdown_grid(summary, rows))
+    if header.notes:
+        blocks.append(Facts("Notes", tuple(("", printable(note)) for note in header.notes)))
+    return blocks
+
+
+def _requests(summary: Summary) -> Grid:
+    counts = summary.conservation
+    ends: list[tuple[str, int, Mood]] = [
+        ("completed", counts.completed, "good" if counts.completed == counts.injected else ""),
+        ("timed out", counts.timed_out, "bad"),
+        ("rejected by admission", counts.rejected, "doubtful"),
+        ("dropped, fit no instance", counts.dropped, "bad"),
+        ("failed", counts.failed, "bad"),
+        ("cut while running", counts.running, "doubtful"),
+        ("cut while queued", counts.queued, "doubtful"),
+    ]
+    rows = [Row(("arrived", count(counts.injected), ""))]
+    for label, amount, mood in ends:
+        if amount or label == "completed":
+            part = share(amount / counts.injected) if counts.injected else NOTHING
+            rows.append(Row((label, count(amount), part), mood if amount else "bad" if counts.injected else ""))
+    notes = () if counts.balanced else ("These don't add up: requests are missing from the trace, or in it twice.",)
+    return Grid(("Requests", "", ""), tuple(rows), notes)
+
+
+def _latencies(summary: Summary) -> Grid:
+    overall = summary.overall
+    kinds: list[tuple[str, Distribution | None]] = [
+        ("TTFT  to the first token", overall.ttft_us),
+        ("ITL   between two tokens", summary.itl_us),
+        ("TPOT  per output token", overall.tpot_us),
+        ("E2E   to the last token", overall.e2e_us),
+        ("Scheduling delay", overall.scheduling_delay_us),
+    ]
+    rows = [Row((label, *_figures(kind))) for label, kind in kinds if kind is not None and kind.n]
+    since = "send" if summary.mode == "real" else "arrival"
+    notes = [f"Of the {plural(overall.e2e_us.n, 'completed request')}; times count from a request's {since}."]
+    if summary.warm_up_requests:
+        notes.append(f"The first {plural(summary.warm_up_requests, 'request')}, the warm-up, left out.")
+    if summary.itl_us is None:
+        notes.append("The trace doesn't record gaps between tokens (ITL).")
+    return Grid(("Latency, ms", *_FIGURES), tuple(rows), tuple(notes))
+
+
+def _figures(kind: Distribution) -> tuple[str, ...]:
+    return tuple(milliseconds(getattr(kind, figure)) for figure in _FIGURES)
+
+
+def _service(summary: Summary) -> Facts:
+    overall, rates, slo = summary.overall, summary.overall.throughput, summary.overall.slo
+    tokens = f"{per_second(rates.output_tokens_per_s)} output tokens/s, {per_second(rates.input_tokens_per_s)} input tokens/s"
+    if rates.prompt_tokens_per_s not in (None, rates.input_tokens_per_s):
+        tokens += f" ({per_second(rates.prompt_tokens_per_s)} with shared prefixes)"
+    facts = [("Throughput", f"{per_second(rates.requests_per_s)} requests/s completed"), ("Tokens", tokens)]
+    if slo.with_targets:
+        of = f"of completed requests met all their targets ({count(slo.with_targets)} have any)"
+        good = f"{per_second(slo.goodput_requests_per_s)} requests/s, {per_second(slo.goodput_tokens_per_s)} tokens/s"
+        facts += [("SLO attainment", f"{share(slo.attainment)} {of}"), ("Goodput", f"{good}, from these")]
+    if summary.cache.hit_rate is not None:
+        cached = f"{count(summary.cache.cached_tokens)} prompt tokens not computed again"
+        facts.append(("Prefix cache", f"{share(summary.cache.hit_rate)} of KV blocks were hits; {cached}"))
+    preempted = f", of {plural(summary.preempted_requests, 'request')}" if overall.preemptions else ""
+    facts.append(("Preemptions", f"{count(overall.preemptions)}{preempted}"))
+    if summary.jain_fairness is not None and len(summary.tenants) > 1:
+        meaning = f"Jain's index of output tokens between {plural(len(summary.tenants), 'tenant')}; 1 is equal"
+        facts.append(("Fairness", f"{number(summary.jain_fairness)} ({meaning})"))
+    return Facts("Service", tuple(facts))
+
+
+def _groups(summary: Summary) -> Mapping[str, Mapping[str, GroupSummary]]:
+    groups = (summary.slo_classes, summary.tenants, summary.pools, summary.instances, summary.clients)
+    return dict(zip(_BREAKDOWNS, groups, strict=True))
+
+
+def _breakdowns(summary: Summary) -> list[Row]:
+    """Return the rows of all breakdowns that have something to compare."""
+    rows: list[Row] = []
+    shown: list[list[tuple[str, ...]]] = []
+    for name, groups in _groups(summary).items():
+        if len(groups) < 2:
+            continue
+        labels = sorted(groups, key=_natural)
+        lines = [Row((printable(label) or "(none)", *_cells(groups[label]))) for label in labels[:_MOST_ROWS]]
+        # Tenants and clients are often the same groups under two names: once is enough.
+        figures = [line.cells[1:] for line in lines]
+        if figures in shown:
+            continue
+        shown.append(figures)
+        rows += [Row((name,)), *lines]
+        if len(labels) > _MOST_ROWS:
+            rows.append(Row((f"  and {len(labels) - _MOST_ROWS} more, see --json",)))
+    for name, labels_left in summary.too_many.items():
+        rows.append(Row((f"{name.replace('_', ' ')}: {labels_left:,}, too many to list",)))
+    return rows
+
+
+def _cells(group: GroupSummary) -> tuple[str, ...]:
+    kinds = (group.ttft_us, group.tpot_us, group.e2e_us)
+    latencies = [milliseconds(figure) for kind in kinds for figure in (kind.p50, kind.p99)]
+    done = share(group.completed / group.requests) if group.requests else NOTHING
+    met = share(group.slo.attainment) if group.slo.with_targets else NOTHING
+    return (count(group.requests), done, *latencies, per_second(group.throughput.output_tokens_per_s), met)
+
+
+def _breakdown_grid(summary: Summary, rows: list[Row]) -> Grid:
+    """Return the breakdowns, without the columns that say nothing: all completed, nobody with targets."""
+    silent = set()
+    if summary.overall.completed == summary.overall.requests:
+        silent.add(_COMPLETED)
+    if not summary.overall.slo.with_targets:
+        silent.add(_SLO)
+    kept = [column for column in range(len(_COLUMNS)) if column not in silent]
+    lines = [
+        row if len(row.cells) == 1 else Row((row.cells[0], *(row.cells[column + 1] for column in kept))) for row in rows
+    ]
+    spare = tuple(kept.index(column) + 1 for column in _SPARE)
+    return Grid(("By group, latencies in ms", *(_COLUMNS[column] for column in kept)), tuple(lines), spare=spare)
+
+
+def _natural(label: str) -> list[tuple[int, int | str]]:
+    """Sort instance_2 before instance_10."""
+    parts: list[tuple[int, int | str]] = []
+    word = ""
+    for letter in label + "\0":
+        if word and letter.isdecimal() != word[-1].isdecimal():
+            parts.append((0, int(word)) if word.isdecimal() else (1, word))
+            word = ""
+        word += letter
+    return parts
