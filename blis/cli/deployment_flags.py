@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from blis.cli.flags import micros
+from blis.cli.kinds import refuse_other
 from blis.errors import Problem, SpecError
 from blis.spec.overrides import COMMAND_LINE, FLAGS, flag
 
@@ -203,7 +204,13 @@ def load(flags: DeploymentFlags) -> DeploymentSpec:
     """
     from blis.spec.deployment import DeploymentSpec, load_deployment
 
-    spec = DeploymentSpec() if flags.deployment is None else load_deployment(flags.deployment)
+    spec = DeploymentSpec()
+    if flags.deployment is not None:
+        try:
+            spec = load_deployment(flags.deployment)
+        except SpecError:
+            refuse_other(flags.deployment, "deployment")
+            raise
     return spec.with_overrides(**{name: _value(name, getattr(flags, name)) for name in FLAGS})
 
 

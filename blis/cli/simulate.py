@@ -27,6 +27,7 @@ Examples:
 
 A flag overrides the value of the spec or the deployment. Flags that contradict each other are an error.
 """
+_NO_FILE = "<spec>"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
@@ -51,6 +52,8 @@ def simulate(work: WorkloadFlags, cluster: DeploymentFlags, output: OutputFlags)
     warnings: list[str] = []
 
     def note(text: str) -> None:
+        # A workload that came from no file has no name of its own.
+        text = f"{named.name}{text.removeprefix(_NO_FILE)}" if text.startswith(_NO_FILE) else text
         warnings.append(text)
         if not output.quiet:
             warn(text)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blis.cli.flags import micros
+from blis.cli.kinds import refuse_other, written
 from blis.cli.streams import warn
 from blis.cli.workload_flags import SERVEGEN_FLAGS, SHAPE_FLAGS, WorkloadFlags
 from blis.errors import BlisError, Problem, SpecError
@@ -119,41 +120,30 @@ def _from_spec(flags: WorkloadFlags, file: str) -> WorkloadSpec:
     overrides = _ends(flags)
     options = _servegen_options(flags)
     if options or flags.rate is not None:
-        written = _as_written(file)
-        _check_servegen(options, written, file)
+        data = written(file)
+        _check_servegen(options, data, file)
         if flags.rate is not None:
-            _check_rate(written, file)
+            _check_rate(data, file)
     overrides |= {"aggregate_rate": flags.rate, "servegen_data": options or None}
     try:
         return load_workload(file, overrides=overrides)
     except SpecError as error:
+        refuse_other(file, "workload")
         raise _in_flags(error) from None
 
 
-def _as_written(file: str) -> Mapping[str, Any]:
-    """Return the file's data before anything is checked; empty where it can't be read, which is reported later."""
-    from blis.spec.strict import load_yaml
-
-    try:
-        with open(file, encoding="utf-8-sig") as text:
-            data, _ = load_yaml(text.read(), file)
-    except (OSError, ValueError, BlisError):
-        return {}
-    return data if isinstance(data, Mapping) else {}
-
-
-def _check_servegen(options: Mapping[str, Any], written: Mapping[str, Any], file: str) -> None:
-    if not options or written.get("servegen_data") is not None:
+def _check_servegen(options: Mapping[str, Any], data: Mapping[str, Any], file: str) -> None:
+    if not options or data.get("servegen_data") is not None:
         return
-    if written.get("clients"):
+    if data.get("clients"):
         names = ["--servegen" if name == "path" else flag(name) for name in options]
         text = f"{file} has clients and no servegen_data; to run both together, add servegen_data to the file"
         raise SpecError([Problem(COMMAND_LINE, None, name, f"can't be used here: {text}") for name in names])
 
 
-def _check_rate(written: Mapping[str, Any], file: str) -> None:
-    clients = written.get("clients")
-    if written.get("aggregate_rate") or not isinstance(clients, list):
+def _check_rate(data: Mapping[str, Any], file: str) -> None:
+    clients = data.get("clients")
+    if data.get("aggregate_rate") or not isinstance(clients, list):
         return
     for index, client in enumerate(clients):
         if isinstance(client, Mapping) and client.get("rate") is not None:

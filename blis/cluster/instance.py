@@ -318,7 +318,7 @@ class Instance:
             self.step_ends.extend(map(int, self._ends))
         flush = self._tokens.append(durations)
         if not self._asynchronous:
-            scheduler.settle(batch)
+            scheduler.retire(batch)
         elif self._planned is not None:
             self._planned.decode_context += more * self._planned.decodes
         if batch.chunks:

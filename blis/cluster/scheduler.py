@@ -10,6 +10,7 @@ way (too little budget, too few blocks, a chain two sequences work on) is formed
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from operator import attrgetter
 
 from blis.cluster.chains import UNSHARED, Holding
 from blis.cluster.explicit import form_explicitly
@@ -19,6 +20,10 @@ from blis.cluster.waiting import WaitQueue, wait_queue
 from blis.spec.instance import InstanceConfig
 
 __all__ = ["Scheduler"]
+
+_WAITING, _PREFILL, _DECODE = Stage.WAITING, Stage.PREFILL, Stage.DECODE
+_FINISHING, _GONE = Stage.FINISHING, Stage.GONE
+_running_order = attrgetter("order")
 
 
 class Scheduler:
@@ -57,7 +62,7 @@ class Scheduler:
         segments = sequence.request.segments
         if segments[0][0] is not None:
             sequence.path = self.kv.path(segments)
-        sequence.stage = Stage.WAITING
+        sequence.stage = _WAITING
         self.queue.push(sequence)
         self.waiting += 1
 
@@ -67,7 +72,7 @@ class Scheduler:
 
     def expire(self, sequence: Sequence) -> None:
         """Take a waiting sequence out of the queue."""
-        sequence.stage = Stage.GONE
+        sequence.stage = _GONE
         self.waiting -= 1
 
     # -- forming a batch
@@ -155,14 +160,16 @@ class Scheduler:
                 kv.claim(sequence, known // size)
                 kv.enter(sequence)
             kv.take(fresh)
-            self._order += 1
-            sequence.order = self._order
-            sequence.stage = Stage.PREFILL
-            sequence.cached_tokens = sequence.progress = known
+            self._order = sequence.order = self._order + 1
+            sequence.stage = _PREFILL
+            sequence.cached_tokens = known
+            sequence.progress = known + tokens
+            sequence.blocks = known // size + fresh
             running[sequence] = None
-            if known + tokens < prompt:
+            if sequence.progress < prompt:
                 self.prefilling[sequence] = None
-            self.prefill(sequence, tokens)
+            if path is not UNSHARED:
+                kv.identify(sequence, sequence.progress // size)
             batch.add(sequence, tokens, 0, known)
             budget -= tokens
 
@@ -175,58 +182,67 @@ class Scheduler:
 
     def settle(self, batch: Batch) -> None:
         """Move on from the last step formed: prefills that ended in it decode next, and ended decodes leave the sums."""
-        leaving = self._ending.pop(self.step, None)
-        if leaving:
-            for sequence in leaving:
-                self._forget_decode(sequence)
-                sequence.stage = Stage.FINISHING
+        self.retire(batch)
+        leaving: tuple[Sequence, ...] = ()
         for sequence, epoch, *_ in batch.chunks:
-            if sequence.progress == sequence.prompt and sequence.epoch == epoch and sequence.stage is Stage.PREFILL:
+            if sequence.progress == sequence.prompt and sequence.epoch == epoch and sequence.stage is _PREFILL:
                 if sequence.output > 1:
                     self._start_decode(sequence)
                 else:
-                    sequence.stage = Stage.FINISHING
-                    leaving = [*(leaving or ()), sequence]
+                    sequence.stage = _FINISHING
+                    leaving += (sequence,)
         if leaving:
+            batch.leaving = tuple(sorted(batch.leaving + leaving, key=_running_order))
+
+    def retire(self, batch: Batch) -> None:
+        """Take the decodes that ended with the last step formed out of the sums."""
+        step = self.step
+        leaving = self._ending.pop(step, None)
+        if leaving:
+            size = self.block_size
+            for sequence in leaving:
+                first, prompt = sequence.first_step, sequence.prompt
+                self.context -= prompt + step - first + 1
+                self.due[(first - prompt) % size] -= 1
+                sequence.stage = _FINISHING
+            self.decodes -= len(leaving)
             if len(leaving) > 1:
-                leaving.sort(key=lambda sequence: sequence.order)
+                leaving.sort(key=_running_order)
             batch.leaving = tuple(leaving)
 
     def _start_decode(self, sequence: Sequence) -> None:
         step = self.step + 1
-        sequence.stage = Stage.DECODE
+        prompt = sequence.prompt
+        sequence.stage = _DECODE
         sequence.first_step = sequence.span_start = step
-        sequence.last_step = step + sequence.output - 2
         self.decodes += 1
-        self.context += sequence.prompt
-        self.due[(step - sequence.prompt) % self.block_size] += 1
+        self.context += prompt
+        self.due[(step - prompt) % self.block_size] += 1
         if sequence.order > self._newest_decode:
             self._newest_decode = sequence.order
-        self._end_at(sequence)
+        self._end_at(sequence, step + sequence.output - 2)
         path = sequence.path
         if path.open_tail:
             path.chains[-1][0].writers.append(sequence)
 
-    def _end_at(self, sequence: Sequence) -> None:
-        bucket = self._ending.get(sequence.last_step)
-        if bucket is None:
-            self._ending[sequence.last_step] = [sequence]
-            heappush(self._end_steps, sequence.last_step)
+    def _end_at(self, sequence: Sequence, step: int) -> None:
+        sequence.last_step = step
+        ending = self._ending
+        if step in ending:
+            ending[step].append(sequence)
         else:
-            bucket.append(sequence)
+            ending[step] = [sequence]
+            heappush(self._end_steps, step)
 
     def decoded(self, sequence: Sequence) -> int:
         """Return how many decode steps of the sequence have been formed."""
         return self.step - sequence.first_step + 1
 
-    def _forget_decode(self, sequence: Sequence) -> None:
-        self.decodes -= 1
-        self.context -= sequence.prompt + self.step - sequence.first_step + 1
-        self.due[(sequence.first_step - sequence.prompt) % self.block_size] -= 1
-
     def stop_decode(self, sequence: Sequence) -> None:
         """Take a decoding sequence out of the sums before its end."""
-        self._forget_decode(sequence)
+        self.decodes -= 1
+        self.context -= sequence.prompt + self.decoded(sequence)
+        self.due[(sequence.first_step - sequence.prompt) % self.block_size] -= 1
         self._ending[sequence.last_step].remove(sequence)
 
     def postpone(self, sequence: Sequence) -> None:
@@ -238,13 +254,12 @@ class Scheduler:
         self._ending[sequence.last_step].remove(sequence)
         self.due[(sequence.first_step - sequence.prompt) % self.block_size] -= 1
         sequence.first_step += 1
-        sequence.last_step += 1
         self.due[(sequence.first_step - sequence.prompt) % self.block_size] += 1
-        self._end_at(sequence)
+        self._end_at(sequence, sequence.last_step + 1)
 
     def preempt(self, sequence: Sequence, tokens: int) -> None:
         """Send a running sequence back to the queue's front; ``tokens`` of it are in the KV cache, this step's included."""
-        if sequence.stage is Stage.DECODE:
+        if sequence.stage is _DECODE:
             self.stop_decode(sequence)
         else:
             self.prefilling.pop(sequence, None)
@@ -253,7 +268,7 @@ class Scheduler:
         self.kv.privatise(sequence, sequence.prompt)
         self.kv.identify(sequence, tokens // self.block_size)
         self.kv.release(sequence)
-        sequence.stage = Stage.WAITING
+        sequence.stage = _WAITING
         sequence.progress = 0
         sequence.first_token_us = -1
         sequence.epoch += 1
@@ -265,16 +280,16 @@ class Scheduler:
     def leave(self, sequence: Sequence, *, last_token: bool) -> None:
         """Release a sequence that ends; ``last_token`` gives its last token a slot too, if a block can be had."""
         size, kv = self.block_size, self.kv
-        if sequence.stage is Stage.FINISHING:
+        if sequence.stage is _FINISHING:
             tokens = sequence.prompt + sequence.output - (sequence.output > 0)
-        elif sequence.stage is Stage.DECODE:
+        elif sequence.stage is _DECODE:
             tokens = sequence.prompt + self.decoded(sequence)
             self.stop_decode(sequence)
         else:
             self.prefilling.pop(sequence, None)
             tokens = sequence.progress
         del self.running[sequence]
-        sequence.stage = Stage.GONE
+        sequence.stage = _GONE
         sequence.blocks = -(-tokens // size)
         if last_token:
             if tokens % size:

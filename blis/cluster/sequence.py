@@ -90,12 +90,14 @@ class Batch(BatchSums):
     def add(self, sequence: Sequence, tokens: int, before: int, known: int) -> None:
         """Add a prefill chunk; see :data:`Chunk`."""
         self.chunks += ((sequence, sequence.epoch, tokens, before, known),)
+        half = tokens / 2
         self.sequences += 1
         self.prefill_tokens += tokens
-        self.prefill_context += before
-        self.prefill_full_attention += tokens * (sequence.prompt + tokens / 2)
-        self.prefill_chunk_attention += tokens * (before + (tokens - 1) / 2)
-        self.prefill_causal_attention += tokens * (known + tokens / 2)
+        self.prefill_full_attention += tokens * (sequence.prompt + half)
+        self.prefill_chunk_attention += tokens * (before + half - 0.5)
+        self.prefill_causal_attention += tokens * (known + half)
+        if before:
+            self.prefill_context += before
 
     def misses(self, sequence: Sequence) -> bool:
         """Whether a decoding sequence gets no token."""

@@ -11,6 +11,7 @@ from blis.cluster.sequence import Sequence, Stage
 
 __all__ = ["WaitQueue", "priority_of", "wait_queue"]
 
+_WAITING = Stage.WAITING
 _BY_CLASS = {
     "critical": 0,
     "realtime": 0,
@@ -69,7 +70,7 @@ class _Fcfs:
     def head(self) -> Sequence | None:
         queue = self._queue
         while queue:
-            if queue[0].stage is Stage.WAITING:
+            if queue[0].stage is _WAITING:
                 return queue[0]
             queue.popleft()
         return None
@@ -92,7 +93,7 @@ class _Sorted:
         heap = self._heap
         while heap:
             _, epoch, sequence = heap[0]
-            if sequence.stage is Stage.WAITING and sequence.epoch == epoch:
+            if sequence.stage is _WAITING and sequence.epoch == epoch:
                 return sequence
             heappop(heap)
         return None

@@ -57,7 +57,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 class StrictModel(BaseModel):
     """Base of spec models: frozen, unknown keys are errors, and all problems come at once."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
