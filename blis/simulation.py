@@ -167,9 +167,7 @@ def _lazy_collector() -> Iterator[None]:
 
 
 @contextmanager
-def _reported(
-    env: simpy.Environment, cluster: Cluster, progress: Callable[[Progress], None] | None
-) -> Iterator[None]:
+def _reported(env: simpy.Environment, cluster: Cluster, progress: Callable[[Progress], None] | None) -> Iterator[None]:
     """Report from a thread of its own, so that the simulation itself never waits for a screen."""
     if progress is None:
         yield

@@ -35,4 +35,4 @@ def metrics(
 
     files = found(trace)
     check_writable(outputs(output), [files.header, files.data, files.itl])
-    give_out(Trace.read(trace), output, workload=trace)
+    give_out(Trace.read(trace), output, {"Workload": trace})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,12 @@ def write_trace(trace: Trace, prefix: str) -> None:
 def give_out(
     trace: Trace,
     flags: SummaryFlags,
+    origins: Mapping[str, str],
     *,
-    workload: str = "",
-    deployment: str = "",
     warnings: Sequence[str] = (),
     quiet: bool = False,
 ) -> None:
-    """Summarise a trace: to a file, as JSON or as a report.
+    """Summarise a trace: to a file, as JSON or as a report, whose ``origins`` say where things came from.
 
     Raises:
         BlisError: where it can't be written.
@@ -53,7 +52,8 @@ def give_out(
     if not (flags.json or quiet):
         from blis.report.summary import report
 
-        _print(report(trace.header, summary, workload=workload, deployment=deployment))
+        noted = {"Warnings": f"{len(warnings)}, on standard error and in --json"} if warnings else {}
+        _print(report(trace.header, summary, {**origins, **noted}))
 
 
 def _write(path: Path, text: bytes) -> None:

@@ -62,11 +62,5 @@ def simulate(work: WorkloadFlags, cluster: DeploymentFlags, output: OutputFlags)
         trace = run(named.spec, deployment, cut_at_horizon=work.cut_at_horizon, progress=bar.callback, warn=note)
     if output.trace_out is not None:
         write_trace(trace, output.trace_out)
-    give_out(
-        trace,
-        output,
-        workload=named.name,
-        deployment=cluster.deployment or "",
-        warnings=warnings,
-        quiet=output.quiet,
-    )
+    origins = {"Workload": named.name, "Deployment": cluster.deployment or ""}
+    give_out(trace, output, origins, warnings=warnings, quiet=output.quiet)

@@ -28,7 +28,10 @@ class _Constant:
 
 
 class TokenBucket:
-    """A bucket of ``capacity`` tokens, full at first, refilled by ``refill_rate`` per second; a request costs its prompt."""
+    """A bucket of ``capacity`` tokens, full at first, refilled by ``refill_rate`` per second.
+
+    A request costs its prompt tokens, prefix included.
+    """
 
     def __init__(self, capacity: float, refill_rate: float) -> None:
         self._capacity = capacity

@@ -1,9 +1,9 @@
 """Identities of KV blocks without tokens: chains of keyed segments and the fragments of them that are in memory.
 
 Two prompts share a block exactly where their segment chains agree up to the block's end. A :class:`Chain` stands for
-"the tokens of key K, begun after A tokens of parent chain P"; its blocks are numbered by their position in the prompt, so
-(chain, number) is a block's identity. Contiguous blocks that are held or free together are one :class:`Fragment`, so that
-claiming or releasing a long shared prefix costs the same as a short one.
+"the tokens of key K, begun after A tokens of parent chain P"; its blocks are numbered by their position in the
+prompt, so (chain, number) is a block's identity. Contiguous blocks that are held or free together are one
+:class:`Fragment`, so that claiming or releasing a long shared prefix costs the same as a short one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ["UNSHARED", "Chain", "Fragment", "Holding", "Path"]
 class Chain:
     """The blocks of one keyed segment at one place in a prompt.
 
-    ``start`` is the number of its first block: the one that holds token ``attach``. ``fragments`` are the findable ones,
-    sorted and disjoint. ``active`` counts running sequences whose path has this chain; ``open`` says that some
+    ``start`` is the number of its first block: the one that holds token ``attach``. ``fragments`` are the findable
+    ones, sorted and disjoint. ``active`` counts running sequences whose path has this chain; ``open`` says that some
     sequence's output continues it. ``writers`` are the decoding sequences that extend it (mostly one or none).
     """
 

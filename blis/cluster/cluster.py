@@ -9,6 +9,7 @@ import simpy
 
 from blis import latency
 from blis.cluster.admission import build_admission
+from blis.cluster.asynchronous import AsynchronousInstance
 from blis.cluster.instance import Instance
 from blis.cluster.moment import Moment, Order
 from blis.cluster.router import Router, build_router
@@ -35,9 +36,10 @@ _NO_PARTS = (0, 0, 0, 0)
 class Cluster:
     """A :class:`~blis.clients.target.Target` that simulates a deployment.
 
-    Requests are numbered as they arrive. ``table`` gets a row for each when it ends, ``itl`` the inter-token latencies of
-    completed requests, ``counts`` the number that ended in each status. ``assign`` overrides the router: it maps a request
-    to an instance index (for experiments that force the routing). Only with ``may_cut`` can the run be :meth:`cut`.
+    Requests are numbered as they arrive. ``table`` gets a row for each when it ends, ``itl`` the inter-token
+    latencies of completed requests, ``counts`` the number that ended in each status. ``assign`` overrides the router:
+    it maps a request to an instance index (for experiments that force the routing). Only with ``may_cut`` can the run
+    be :meth:`cut`.
     """
 
     def __init__(
@@ -59,7 +61,8 @@ class Cluster:
         self.table = RecordTable([config.name for config in configs])
         self.instances: list[Instance] = []
         for index, config in enumerate(configs):
-            self.instances.append(Instance(env, index, config, latency.build(config), self.itl, self._record))
+            kind = AsynchronousInstance if config.async_scheduling else Instance
+            self.instances.append(kind(env, index, config, latency.build(config), self.itl, self._record))
         self.injected = 0
         self.ended = 0
         self.counts = dict.fromkeys(Status, 0)
@@ -213,8 +216,8 @@ class Cluster:
         stranded = sum(instance.in_flight for instance in self.instances)
         if ended != self.injected or ended != len(self.table) or self.in_flight or stranded:
             raise self._bug(
-                f"{self.injected} requests came in, but {ended} ended, {len(self.table)} have a row, {self.in_flight} are"
-                f" in flight and {stranded} of them on an instance"
+                f"{self.injected} requests came in, but {ended} ended, {len(self.table)} have a row, {self.in_flight}"
+                f" are in flight and {stranded} are still on an instance"
             )
         for instance in self.instances:
             kv = instance.scheduler.kv
@@ -223,5 +226,6 @@ class Cluster:
 
     def _bug(self, what: str) -> InternalError:
         return InternalError(
-            f"{what} (seed {self.seed}). This is a bug in blis: please report it with the seed, the spec and the deployment."
+            f"{what} (seed {self.seed}). This is a bug in blis: please report it with the seed, the workload and the"
+            " deployment."
         )

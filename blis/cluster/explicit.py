@@ -1,4 +1,4 @@
-"""Phase 1 of batch formation, sequence by sequence: where budget or blocks are short, or two sequences share a chain."""
+"""Phase 1 of batch formation, sequence by sequence: where budget or blocks are short, or a chain has two users."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class _Visit:
         self.budget -= tokens
 
     def _victim(self) -> Sequence:
-        """Return the last running sequence, or by priority the one with the largest (priority, arrival), last of equals."""
+        """Return the last running sequence, or by priority the last with the largest (priority, arrival)."""
         candidates = [s for s in reversed(self.scheduler.running) if s.stage is not Stage.FINISHING]
         if not self.scheduler.by_priority:
             return candidates[0]

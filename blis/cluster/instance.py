@@ -25,10 +25,11 @@ from blis.spec.instance import InstanceConfig
 from blis.trace.histogram import Histogram
 from blis.trace.status import Status
 
-__all__ = ["Ending", "Instance"]
+__all__ = ["MOST_STEPS", "Ending", "Instance"]
 
 _FEW_STEPS = 24
-_MOST_STEPS = 2048
+MOST_STEPS = 2048
+"""Most steps a run is planned ahead."""
 _UNLIMITED = 1 << 62
 _DECODE, _WAITING, _GONE = Stage.DECODE, Stage.WAITING, Stage.GONE
 _STEP = Order.STEP
@@ -47,7 +48,6 @@ class Instance:
 
     A run of like decode steps is slept through in one go. When a sequence will join the queue is known as soon as it is
     routed, so a run is cut where the next step could admit it; a deadline cuts it at the end of the step in progress.
-    With asynchronous scheduling the next batch is formed when a step starts rather than when it ends.
 
     ``in_flight`` counts sequences routed here that have not ended, ``load`` those and, once more, the ones that wait or
     run. Whoever looks from outside calls :meth:`sync` first where ``next_join_us`` has passed or block counts matter.
@@ -72,7 +72,7 @@ class Instance:
         self.step_ends: list[int] | None = None
         self._model = model
         self._ended = ended
-        self._asynchronous = config.async_scheduling
+        self._retire = self.scheduler.retire
         limit = config.max_model_len or _UNLIMITED
         self._most_prompt = limit
         self._most_tokens = min(limit, config.total_kv_blocks * config.block_size)
@@ -85,7 +85,6 @@ class Instance:
         self._joining: list[tuple[int, int, Sequence]] = []
         self._accepted = 0
         self._batch: Batch | None = None
-        self._planned: Batch | None = None
         self._durations: list[int] | npt.NDArray[np.int64] = []
         self._ends: list[int] | npt.NDArray[np.int64] = []
         self._started_us = 0
@@ -195,28 +194,23 @@ class Instance:
     def _start(self, now: int) -> None:
         """Start the next step, or a run of like ones, or fall idle."""
         scheduler = self.scheduler
-        batch = None if self._planned is None else self._take_planned()
-        if batch is None:
-            if not (scheduler.running or scheduler.waiting):
-                self._fall_idle(now)
-                return
-            batch = scheduler.form()
-        self._batch = batch
+        if not (scheduler.running or scheduler.waiting):
+            self._fall_idle(now)
+            return
+        batch = self._batch = scheduler.form()
         self._started_us = now
         self._formed_ahead = 0
-        if self._asynchronous:
-            self._time_asynchronous(batch, now)
-        elif batch.chunks or batch.explicit:
+        if batch.chunks or batch.explicit:
             first = self._time_step(batch, now)
             # Who decodes next is known already: unless somebody leaves or waits, the run that follows can be slept
             # through too.
             scheduler.settle(batch)
             if self.next_join_us > now + first and scheduler.decodes and not (batch.leaving or batch.explicit):
-                more = 0 if scheduler.waiting else scheduler.like_steps(_MOST_STEPS)
+                more = 0 if scheduler.waiting else scheduler.like_steps(MOST_STEPS)
                 if more:
                     self._time_run(scheduler.decodes, scheduler.context, more, now, first)
         else:
-            self._time_run(batch.decodes, batch.decode_context, 1 + scheduler.like_steps(_MOST_STEPS), now)
+            self._time_run(batch.decodes, batch.decode_context, 1 + scheduler.like_steps(MOST_STEPS), now)
         end = self._wake_us = int(self._ends[-1])
         self._wake = Moment(self.env, end - now, _STEP)
 
@@ -228,24 +222,6 @@ class Instance:
         else:
             self._wake_us = _UNLIMITED
             self._wake = simpy.Event(self.env)
-
-    def _take_planned(self) -> Batch | None:
-        """Return the batch formed ahead, unless all that were in it have left since."""
-        batch, self._planned = self._planned, None
-        if batch is not None and batch.empty and not batch.preempted:
-            self._tokens.append([0])
-            return None
-        return batch
-
-    def _plan(self, batch: Batch) -> None:
-        """Form the batch after ``batch``, which starts now; if it is empty, one is formed when this one has ended."""
-        scheduler = self.scheduler
-        scheduler.settle(batch)
-        planned = scheduler.form()
-        if planned.empty and not planned.preempted:
-            scheduler.step -= 1
-        else:
-            self._planned = planned
 
     def _time_step(self, batch: Batch, now: int) -> int:
         """Set and return the duration of a step that begins now; scheduling delays end with its begin."""
@@ -279,22 +255,6 @@ class Instance:
             self._ends = self._ends[:last]
             self._durations = self._durations[:last]
 
-    def _time_asynchronous(self, batch: Batch, now: int) -> None:
-        """Time a batch that begins now, and plan the one after it."""
-        if batch.chunks or batch.explicit:
-            self._time_step(batch, now)
-            self._plan(batch)
-        else:
-            self._plan(batch)
-            self._time_run(batch.decodes, batch.decode_context, self._count_steps(batch), now)
-
-    def _count_steps(self, batch: Batch) -> int:
-        """Return how many steps from ``batch`` on are alike, with the next batch formed already."""
-        planned = self._planned
-        if planned is None or planned.chunks or planned.explicit or batch.leaving or planned.decodes != batch.decodes:
-            return 1
-        return 1 + self.scheduler.like_steps(_MOST_STEPS)
-
     def sync(self) -> None:
         """Bring queue and block counts up to what happened before now, for somebody who looks from outside."""
         now = int(self.env.now)
@@ -317,10 +277,7 @@ class Instance:
         if self.step_ends is not None:
             self.step_ends.extend(map(int, self._ends))
         flush = self._tokens.append(durations)
-        if not self._asynchronous:
-            scheduler.retire(batch)
-        elif self._planned is not None:
-            self._planned.decode_context += more * self._planned.decodes
+        self._retire(batch)
         if batch.chunks:
             for sequence, epoch, *_ in batch.chunks:
                 if sequence.epoch == epoch and sequence.first_token_us < 0 and sequence.stage >= _DECODE:
@@ -358,19 +315,15 @@ class Instance:
                 tokens = sequence.output
                 if sequence.stage is _DECODE:
                     tokens = 1 + self.scheduler.decoded(sequence)
-            if self._planned is not None:
-                tokens -= self._strike(self._planned, sequence)
-            self._end(sequence, now, Status.TIMEOUT, tokens, 0)
+            self._end(sequence, now, Status.TIMEOUT, tokens - self._forget(sequence), 0)
 
-    def _strike(self, planned: Batch, sequence: Sequence) -> int:
-        """Take a sequence out of the planned batch; return how many tokens it would have decoded there."""
-        batch = self._planned = planned.without(sequence)
-        if sequence.stage is not _DECODE or planned.misses(sequence):
-            return 0
-        batch.decodes -= 1
-        batch.sequences -= 1
-        batch.decode_context -= sequence.prompt + self.scheduler.decoded(sequence) - 1
-        return 1
+    def _decoded_ahead(self, sequence: Sequence) -> int:
+        """Return how many tokens of a decoding sequence belong to a batch that is formed but hasn't started."""
+        return 0
+
+    def _forget(self, sequence: Sequence) -> int:
+        """Take a sequence out of such a batch; return how many tokens it would have decoded there."""
+        return 0
 
     def _end(self, sequence: Sequence, now: int, status: Status, tokens: int, extra_us: int) -> None:
         first_us = last_us = -1
@@ -396,8 +349,8 @@ class Instance:
             return 0, -1, -1
         tokens = sequence.output - 1
         if sequence.stage is _DECODE:
-            planned = self._planned is not None and not self._planned.misses(sequence)
-            tokens = self.scheduler.decoded(sequence) - self._formed_ahead - planned + passed
+            formed = self.scheduler.decoded(sequence) - self._decoded_ahead(sequence)
+            tokens = formed - self._formed_ahead + passed
         last = int(self._ends[passed - 1]) if passed else self._started_us
         last_us = last - sequence.unreached_us + tokens * self._per_token_us
         return tokens, first + self._per_token_us, last_us

@@ -82,7 +82,7 @@ class KVCache:
         return chain
 
     def privatise(self, holding: Holding, prompt_tokens: int) -> None:
-        """Give the unshared rest of a prompt a chain of its own, so that a preempted sequence finds its blocks again."""
+        """Give the unshared rest of a prompt a chain of its own, so that a preempted sequence finds it again."""
         path = holding.path
         if path.keyed_tokens >= prompt_tokens:
             return

@@ -96,9 +96,7 @@ class _Weighted:
         self._views = views
         self._ties = ties
         total = sum(weights.values())
-        self._scorers = [
-            (weight / total, scorer(name, block_sizes)) for name, weight in weights.items() if weight
-        ]
+        self._scorers = [(weight / total, scorer(name, block_sizes)) for name, weight in weights.items() if weight]
 
     def choose(self, request: Request, now: int) -> int:
         views: list[View] = self._views.refresh(now)

@@ -1,10 +1,10 @@
 """Batch formation on one instance: who runs in the next step (ENGINE.md, sections 2 to 5).
 
-Nothing about a decoding sequence is touched between its first and its last step. What a step needs to know of all of them
-together is kept in sums: how many there are, their context, when each ends (buckets by step), and how many need a block at
-a step (one counter per residue of the step number modulo the block size). A step in which something can't go the common
-way (too little budget, too few blocks, a chain two sequences work on) is formed sequence by sequence instead, in
-:mod:`blis.cluster.explicit`.
+Nothing about a decoding sequence is touched between its first and its last step. What a step needs to know of all of
+them together is kept in sums: how many there are, their context, when each ends (buckets by step), and how many need
+a block at a step (one counter per residue of the step number modulo the block size). A step in which something can't
+go the common way (too little budget, too few blocks, a chain two sequences work on) is formed sequence by sequence
+instead, in :mod:`blis.cluster.explicit`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _running_order = attrgetter("order")
 class Scheduler:
     """The state of one instance between steps, without a clock.
 
-    ``step`` is the last step formed. ``decodes`` and ``context`` (sum of progress) describe the decoding sequences as they
-    are when that step has run. ``waiting`` is the number of queued sequences.
+    ``step`` is the last step formed. ``decodes`` and ``context`` (sum of progress) describe the decoding sequences as
+    they are when that step has run. ``waiting`` is the number of queued sequences.
     """
 
     def __init__(self, config: InstanceConfig) -> None:
@@ -181,7 +181,7 @@ class Scheduler:
     # -- what a step changes
 
     def settle(self, batch: Batch) -> None:
-        """Move on from the last step formed: prefills that ended in it decode next, and ended decodes leave the sums."""
+        """Move on from the last step formed: ended prefills decode next, and ended decodes leave the sums."""
         self.retire(batch)
         leaving: tuple[Sequence, ...] = ()
         for sequence, epoch, *_ in batch.chunks:
@@ -258,7 +258,7 @@ class Scheduler:
         self._end_at(sequence, sequence.last_step + 1)
 
     def preempt(self, sequence: Sequence, tokens: int) -> None:
-        """Send a running sequence back to the queue's front; ``tokens`` of it are in the KV cache, this step's included."""
+        """Send a running sequence back to the queue's front; ``tokens`` of it have blocks, this step's included."""
         if sequence.stage is _DECODE:
             self.stop_decode(sequence)
         else:

@@ -67,8 +67,8 @@ class Batch(BatchSums):
     """What one step computes: its sums, the prefill ``chunks`` among them, and what is to be done when it ends.
 
     ``explicit`` says that it was formed sequence by sequence, ``preempted`` that somebody lost its place in it.
-    ``unreached`` are decoding sequences that get no token, with their epochs; ``leaving`` those that end with this step,
-    in running order, known once it is settled.
+    ``unreached`` are decoding sequences that get no token, with their epochs; ``leaving`` those that end with this
+    step, in running order, known once it is settled.
     """
 
     chunks: tuple[Chunk, ...] = ()

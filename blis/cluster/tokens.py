@@ -1,7 +1,8 @@
 """Exact inter-token latencies without a list of tokens.
 
-All decoding sequences emit a token at the end of a step, so the ITLs of a step are one number with a weight. The log keeps
-step durations only as long as a running sequence may still turn out to need them, and moves them into a histogram.
+All decoding sequences emit a token at the end of a step, so the ITLs of a step are one number with a weight. The log
+keeps step durations only as long as a running sequence may still turn out to need them, and moves them into a
+histogram.
 """
 
 from __future__ import annotations

@@ -83,14 +83,13 @@ def share(value: float | None) -> str:
 def span(us: int) -> str:
     """Return a stretch of time in the unit that suits it.
 
-    >>> span(500), span(62_100_000), span(5_400_000_000)
-    ('0.5 ms', '62.1 s', '1 h 30 min')
+    >>> span(500), span(62_100_000), span(9_000_000_000)
+    ('0.5 ms', '62.1 s', '2 h 30 min')
     """
     if us < US_PER_S:
         return f"{us / US_PER_MS:g} ms"
     seconds = us / US_PER_S
-    if seconds < 10 * _MINUTE:
+    if seconds < 2 * _HOUR:
         return f"{seconds:,.1f} s".replace(".0 s", " s")
-    minutes = round(seconds / _MINUTE)
-    hours, minutes = divmod(minutes, _MINUTE)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / _MINUTE), _MINUTE)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"

@@ -20,23 +20,19 @@ _TITLES = {
 }
 
 
-def run_facts(header: TraceHeader, summary: Summary, workload: str, deployment: str) -> Facts:
-    """Return the first block of a report: workload, deployment, seed and span."""
-    facts = [("Workload", _joined(workload, _workload(header, summary)))]
+def run_facts(header: TraceHeader, summary: Summary, origins: Mapping[str, str]) -> Facts:
+    """Return the first block of a report: workload, deployment, span and seed, each after its words in ``origins``."""
+    facts = {"Workload": _workload(header, summary), "Deployment": "", "Policies": "", "Server": ""}
     if header.deployment:
-        facts.append(("Deployment", _joined(deployment, _cluster(header.deployment))))
-        facts.append(("Policies", ", ".join(_policies(header.deployment))))
+        facts["Deployment"] = _cluster(header.deployment)
+        facts["Policies"] = ", ".join(_policies(header.deployment))
     if header.server:
-        facts.append(("Server", ", ".join(f"{key} {value}" for key, value in header.server.items())))
-    facts.append(("Span", _span(header, summary)))
-    if header.seed is not None:
-        facts.append(("Seed", str(header.seed)))
-    title = _TITLES.get(summary.mode, "Run")
-    return Facts(title, tuple((label, printable(text)) for label, text in facts if text))
-
-
-def _joined(name: str, text: str) -> str:
-    return ": ".join(part for part in (name, text) if part)
+        facts["Server"] = ", ".join(f"{key} {value}" for key, value in header.server.items())
+    facts["Span"] = _span(header, summary)
+    facts["Seed"] = "" if header.seed is None else str(header.seed)
+    facts["Warnings"] = ""
+    lines = ((label, ": ".join(part for part in (origins.get(label, ""), text) if part)) for label, text in facts.items())
+    return Facts(_TITLES[summary.mode], tuple((label, printable(text)) for label, text in lines if text))
 
 
 def _workload(header: TraceHeader, summary: Summary) -> str:

@@ -32,9 +32,13 @@ _SPARE = (4, 6, 2)
 """Columns that a narrow terminal leaves out first: medians of TPOT and E2E, then of TTFT."""
 
 
-def report(header: TraceHeader, summary: Summary, *, workload: str = "", deployment: str = "") -> list[Block]:
-    """Return the report of a trace; ``workload`` and ``deployment`` say where the two came from, if that is known."""
-    blocks: list[Block] = [run_facts(header, summary, workload, deployment), _requests(summary)]
+def report(header: TraceHeader, summary: Summary, origins: Mapping[str, str] | None = None) -> list[Block]:
+    """Return the report of a trace.
+
+    ``origins`` has words to put in front of a line about what was run, such as the file that the ``Workload`` came
+    from.
+    """
+    blocks: list[Block] = [run_facts(header, summary, origins or {}), _requests(summary)]
     if summary.conservation.completed:
         blocks += [_latencies(summary), _service(summary)]
     if rows := _breakdowns(summary):

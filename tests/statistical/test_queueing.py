@@ -150,12 +150,11 @@ def test_formulas() -> None:
 # ---- one server ----
 
 ONE_SERVER = [
-    pytest.param(EXPONENTIAL, 0.5, 8, 6_000, 0.25, id="M/M/1 short"),
-    pytest.param(CONSTANT, 0.6, 8, 4_000, 0.25, id="M/D/1 short"),
-    pytest.param(EXPONENTIAL, 0.3, 10, 15_000, 0.10, id="M/M/1 light", marks=LONG),
-    pytest.param(EXPONENTIAL, 0.7, 10, 40_000, 0.12, id="M/M/1 busy", marks=LONG),
-    pytest.param(CONSTANT, 0.8, 10, 30_000, 0.12, id="M/D/1 busy", marks=LONG),
-    pytest.param(MIXED, 0.5, 10, 40_000, 0.12, id="M/G/1 of high variance", marks=LONG),
+    pytest.param(EXPONENTIAL, 0.5, 8, 5_000, 0.30, id="M/M/1 short"),
+    pytest.param(CONSTANT, 0.6, 8, 3_000, 0.30, id="M/D/1 short"),
+    pytest.param(EXPONENTIAL, 0.7, 10, 12_000, 0.25, id="M/M/1", marks=LONG),
+    pytest.param(CONSTANT, 0.8, 8, 12_000, 0.25, id="M/D/1", marks=LONG),
+    pytest.param(MIXED, 0.5, 8, 15_000, 0.25, id="M/G/1 of high variance", marks=LONG),
 ]
 
 
@@ -177,7 +176,7 @@ def test_one_server(law: Law, load: float, seeds: int, requests: int, precision:
 
 def moments_in(s: Sample) -> npt.NDArray[np.float64]:
     """Moments spread evenly over the time in which requests arrived, of no regard to what happens then."""
-    return np.linspace(s.arrival[0], s.arrival[-1], 200_001)[1:]
+    return np.linspace(s.arrival[0], s.arrival[-1], 50_001)[1:]
 
 
 def number_in_system(s: Sample) -> npt.NDArray[np.int64]:
@@ -200,9 +199,9 @@ def little(s: Sample) -> tuple[float, float]:
 # ---- several servers: places of one batch ----
 
 SEVERAL_SERVERS = [
-    pytest.param(4, 0.7, 8, 5_000, 0.35, id="M/M/4 short"),
-    pytest.param(2, 0.6, 10, 25_000, 0.12, id="M/M/2", marks=LONG),
-    pytest.param(8, 0.8, 10, 50_000, 0.15, id="M/M/8", marks=LONG),
+    pytest.param(4, 0.6, 8, 4_000, 0.35, id="M/M/4 short"),
+    pytest.param(2, 0.6, 8, 10_000, 0.25, id="M/M/2", marks=LONG),
+    pytest.param(8, 0.8, 8, 15_000, 0.30, id="M/M/8", marks=LONG),
 ]
 
 
@@ -214,12 +213,10 @@ def test_several_servers(servers: int, load: float, seeds: int, requests: int, p
     theory = waiting * law.mean * STEP_US / (servers * (1 - load))
     # Whoever comes while a step runs starts at its end: half a step later on average, unless all places are idle.
     offered = servers * load
-    idle = (1 - waiting) / sum(
-        offered**i / math.factorial(i) * math.factorial(0) for i in range(servers)
-    )
+    idle = (1 - waiting) / sum(offered**i / math.factorial(i) for i in range(servers))
     theory += (1 - idle) * STEP_US / 2
     check([float(s.wait.mean()) for s in samples], theory, precision)
-    # A wait of more than a step means that all places were taken (or were so a moment ago).
+    # A wait of more than a step means that all places were taken.
     check([float((s.wait >= STEP_US).mean()) for s in samples], waiting, precision)
     for s in samples:
         in_system, by_little = little(s)
