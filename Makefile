@@ -16,7 +16,7 @@ help:
 	@echo "make test-statistical  only the tests that compare random samples with theory"
 	@echo "make lint              ruff, mypy --strict, import contracts"
 	@echo "make bench             cold start and speed of the simulator on this machine"
-	@echo "make docs              write the generated reference pages anew and check all links"
+	@echo "make docs              write the generated pages and the examples' output anew, check all links"
 	@echo "make clean             remove the virtual environment, caches and builds"
 
 demo: $(VENV)/installed
@@ -39,6 +39,7 @@ bench: $(VENV)/installed
 
 docs: $(VENV)/installed
 	PYTHONPATH=. $(RUN) docs/build_reference.py
+	PYTHONPATH=. $(RUN) tests/refresh_examples.py
 	$(RUN) docs/check_links.py
 
 clean:

@@ -8,7 +8,6 @@ it has looked.
 from __future__ import annotations
 
 import sys
-from importlib.metadata import distributions
 from pathlib import Path
 
 __all__ = ["main"]
@@ -29,6 +28,19 @@ blis: warning: the linear-algebra library blis {version} in {directory} has the 
 
 def main() -> None:
     """Run the command line; exits with 2 and an explanation where another distribution's files are mixed in."""
+    try:
+        _look_for_the_other_blis()
+        from blis.cli import main as command_line
+
+        command_line()
+    except KeyboardInterrupt:
+        sys.stderr.write("blis: interrupted\n")
+        raise SystemExit(130) from None
+
+
+def _look_for_the_other_blis() -> None:
+    from importlib.metadata import distributions
+
     home = Path(__file__).resolve().parent.parent
     for other in distributions(name="blis"):
         directory = Path(str(other.locate_file(""))).resolve()
@@ -36,9 +48,6 @@ def main() -> None:
             sys.stderr.write(_SHARED_DIRECTORY.format(directory=directory, version=other.version))
             raise SystemExit(2)
         sys.stderr.write(_OTHER_DIRECTORY.format(directory=directory, version=other.version))
-    from blis.cli import main as command_line
-
-    command_line()
 
 
 if __name__ == "__main__":

@@ -23,19 +23,20 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-__all__ = ["Block", "Failure", "Page", "blocks"]
+__all__ = ["DOCTEST_FLAGS", "Block", "Command", "Failure", "Page", "blocks", "commands"]
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`]*)$")
 SET_UP = ("make", "git", "pip", "cd", "python3 -m venv", "source", ".venv/bin/pip")
 """Commands that set a machine up; the build's own tests cover them."""
 RUNNABLE = ("blis", "python -m blis", "python", "cat", "head", "ls", "wc", "cut", "sort", "cmp", "diff", "echo")
 NOT_RUN = ("", "mermaid")
+DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 class Failure(AssertionError):
@@ -76,11 +77,15 @@ def blocks(markdown: str) -> Iterator[Block]:
 
 @dataclass(frozen=True)
 class Command:
-    """A shell command of a console block and the output that the page shows below it."""
+    """A shell command of a console block and the output that the page shows below it.
+
+    ``line`` is the page's line of the command, ``shown_from`` that of the first shown line.
+    """
 
     text: str
     shown: tuple[str, ...]
     line: int
+    shown_from: int
 
 
 def commands(block: Block) -> list[Command]:
@@ -90,14 +95,15 @@ def commands(block: Block) -> list[Command]:
     for line, text in lines:
         if text.startswith("$ "):
             command = text[2:]
+            last_line = line
             while command.endswith("\\"):
-                command = command[:-1] + next(lines)[1].strip()
-            found.append(Command(command, (), line))
+                last_line, more = next(lines)
+                command = command[:-1] + more.strip()
+            found.append(Command(command, (), line, last_line + 1))
         elif not found:
             raise Failure(f"line {line}: a console block starts with a command: $ ...")
         else:
-            last = found[-1]
-            found[-1] = Command(last.text, (*last.shown, text), last.line)
+            found[-1] = replace(found[-1], shown=(*found[-1].shown, text))
     return found
 
 
@@ -159,42 +165,52 @@ class Page:
 
     def _python(self, block: Block) -> None:
         if ">>>" in block.text:
-            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-            name = f"line {block.line}"
-            test = doctest.DocTestParser().get_doctest(block.text, self.names, name, str(self.path), block.line)
-            test.globs = self.names
-            report: list[str] = []
-            if doctest.DocTestRunner(optionflags=flags).run(test, out=report.append, clear_globs=False).failed:
-                raise Failure(f"line {block.line}:\n{''.join(report)}")
-            return
-        padding = "\n" * block.line
-        exec(compile(padding + block.text, str(self.path), "exec"), self.names)
+            self._doctest(block)
+        else:
+            exec(compile("\n" * block.line + block.text, str(self.path), "exec"), self.names)
+
+    def _doctest(self, block: Block) -> None:
+        report: list[str] = []
+        if self.examine(block, doctest.DocTestRunner(optionflags=DOCTEST_FLAGS), report.append):
+            raise Failure(f"line {block.line}:\n{''.join(report)}")
+
+    def examine(self, block: Block, runner: doctest.DocTestRunner, out: Callable[[str], object]) -> int:
+        """Run the prompts of ``block`` with ``runner`` and return how many failed."""
+        name = f"line {block.line}"
+        test = doctest.DocTestParser().get_doctest(block.text, self.names, name, str(self.path), block.line)
+        test.globs = self.names
+        return runner.run(test, out=out, clear_globs=False).failed
 
     def _console(self, block: Block) -> None:
         for command in commands(block):
-            if starts_with(command.text, SET_UP):
-                continue
-            if not starts_with(command.text, RUNNABLE):
-                raise Failure(f"line {command.line}: neither a set-up command nor one that is run: {command.text}")
-            run = subprocess.run(
-                command.text,
-                shell=True,
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            expected = int(block.options.get("exit", "0"))
-            place = f"line {command.line}: $ {command.text}\n"
-            if run.returncode != expected:
-                raise Failure(f"{place}exit code {run.returncode}, not {expected}:\n{run.stdout}")
-            missing = missing_line(command.shown, run.stdout)
+            output = self.execute(command, int(block.options.get("exit", "0")))
+            missing = None if output is None else missing_line(command.shown, output)
             if missing is not None:
-                raise Failure(f"{place}the page shows a line that isn't printed (there):\n{missing}\n\n{run.stdout}")
+                place = f"line {command.line}: $ {command.text}"
+                raise Failure(f"{place}\nthe page shows a line that isn't printed (there):\n{missing}\n\n{output}")
+
+    def execute(self, command: Command, expected: int) -> str | None:
+        """Run ``command`` and return what it prints; None, and nothing is run, for one that sets a machine up."""
+        if starts_with(command.text, SET_UP):
+            return None
+        if not starts_with(command.text, RUNNABLE):
+            raise Failure(f"line {command.line}: neither a set-up command nor one that is run: {command.text}")
+        run = subprocess.run(
+            command.text,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if run.returncode != expected:
+            place = f"line {command.line}: $ {command.text}"
+            raise Failure(f"{place}\nexit code {run.returncode}, not {expected}:\n{run.stdout}")
+        return run.stdout
 
     def _data(self, block: Block) -> None:
         if "file" in block.options:

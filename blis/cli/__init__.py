@@ -6,7 +6,6 @@ commands, and all that they need, are loaded when their command is run.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 __all__ = ["app", "main"]
@@ -24,14 +23,7 @@ else:
 
 
 def main() -> None:
-    """Run the command line of this process; always exits.
+    """Run the command line of this process; always exits, with one of the codes of :mod:`blis.cli.exits`."""
+    from blis.cli.root import app
 
-    Exit codes: 0 success, 2 a mistake in the input, 70 a bug in blis, 130 interrupted, 141 standard output was closed.
-    """
-    try:
-        from blis.cli.root import app
-
-        app(prog_name="blis")
-    except KeyboardInterrupt:
-        sys.stderr.write("blis: interrupted\n")
-        sys.exit(130)
+    app(prog_name="blis")

@@ -20,7 +20,7 @@ __all__ = ["DeploymentFlags", "load"]
 _CLUSTER = "Cluster (flags override the deployment's values)"
 _INSTANCE = "Each instance"
 _ROUTING = "Admission and routing"
-_LATENCY = "Latency model"
+_LATENCY = "Step times"
 _TIMES = ("admission_latency", "routing_latency", "snapshot_interval")
 
 
@@ -51,7 +51,8 @@ class DeploymentFlags:
         str | None, Option(metavar="GPU", help="GPU by name: H100, A100-80 or L40S.", rich_help_panel=_CLUSTER)
     ] = None
     tp: Annotated[
-        int | None, Option(metavar="N", help="GPUs per instance (tensor parallel). Default: 1.", rich_help_panel=_CLUSTER)
+        int | None,
+        Option(metavar="N", help="GPUs per instance (tensor parallel). Default: 1.", rich_help_panel=_CLUSTER),
     ] = None
 
     max_num_seqs: Annotated[
@@ -78,7 +79,8 @@ class DeploymentFlags:
     long_prefill_token_threshold: Annotated[
         int | None,
         Option(
-            metavar="TOKENS", help="Most prompt tokens of one request in a step; 0, the default: no limit.",
+            metavar="TOKENS",
+            help="Most prompt tokens of one request in a step; 0, the default: no limit.",
             rich_help_panel=_INSTANCE,
         ),
     ] = None
@@ -114,14 +116,6 @@ class DeploymentFlags:
             rich_help_panel=_INSTANCE,
         ),
     ] = None
-    async_scheduling: Annotated[
-        bool | None,
-        Option(
-            "--async-scheduling/--no-async-scheduling",
-            help="Plan a step while the one before it runs. Default: off.",
-            rich_help_panel=_INSTANCE,
-        ),
-    ] = None
 
     admission_policy: Annotated[
         str | None,
@@ -136,7 +130,9 @@ class DeploymentFlags:
     ] = None
     token_bucket_refill_rate: Annotated[
         float | None,
-        Option(metavar="TOKENS/S", help="Prompt tokens that flow into the bucket per second.", rich_help_panel=_ROUTING),
+        Option(
+            metavar="TOKENS/S", help="Prompt tokens that flow into the bucket per second.", rich_help_panel=_ROUTING
+        ),
     ] = None
     admission_latency: Annotated[
         str | None,
@@ -182,7 +178,8 @@ class DeploymentFlags:
     alpha_coeffs: Annotated[
         str | None,
         Option(
-            metavar="A,B,C", help="Its three alpha coefficients, in microseconds (fixed overheads).",
+            metavar="A,B,C",
+            help="Its three alpha coefficients, in microseconds (fixed overheads).",
             rich_help_panel=_LATENCY,
         ),
     ] = None
@@ -191,6 +188,15 @@ class DeploymentFlags:
         Option(
             metavar="A,B,C,...",
             help="Its beta coefficients (step times): 3 for alpha-beta, 11 for trained-physics.",
+            rich_help_panel=_LATENCY,
+        ),
+    ] = None
+    async_scheduling: Annotated[
+        bool | None,
+        Option(
+            "--async-scheduling/--no-async-scheduling",
+            metavar="",
+            help="Plan a step while the one before it runs. Default: off.",
             rich_help_panel=_LATENCY,
         ),
     ] = None

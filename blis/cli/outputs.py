@@ -24,7 +24,12 @@ class SummaryFlags:
 
     json: Annotated[
         bool,
-        Option("--json", help="Print one JSON object, times in microseconds, and nothing else.", rich_help_panel=_PANEL),
+        Option(
+            "--json",
+            metavar="",
+            help="Print one JSON object, times in microseconds, and nothing else.",
+            rich_help_panel=_PANEL,
+        ),
     ] = False
     metrics_out: Annotated[
         str | None, Option(metavar="FILE", help="Write that JSON object to a file.", rich_help_panel=_PANEL)
@@ -49,6 +54,7 @@ class OutputFlags(SummaryFlags):
         Option(
             "--quiet",
             "-q",
+            metavar="",
             help="Print neither report nor progress nor warnings: only errors, and JSON where asked for.",
             rich_help_panel=_PANEL,
         ),

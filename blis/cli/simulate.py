@@ -19,7 +19,7 @@ Examples:
 
   blis simulate my-workload.yaml --num-instances 2 --model llama-3.1-8b --hardware H100
 
-  blis simulate my-workload.yaml --deployment cluster.yaml --rate 40 --horizon 10min --trace-out run
+  blis simulate my-workload.yaml --deployment cluster.yaml --rate 40 --trace-out run
 
   blis simulate --workload chatbot --rate 20 --num-requests 1000 --arrival gamma --cv 3
 

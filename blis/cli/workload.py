@@ -181,7 +181,9 @@ def _built_in(flags: WorkloadFlags, name: str) -> WorkloadSpec:
         text = f"unknown workload {shown(name)}{did_you_mean(name, names)}; allowed: {listed(names)}"
         raise _contradiction("--workload", text)
     prompt, output = PRESETS.get(name, (DEFAULT_LENGTHS, DEFAULT_LENGTHS))
-    given = {key: value for key in ("rate", "arrival", "cv", "prefix_tokens") if (value := getattr(flags, key)) is not None}
+    given = {
+        key: value for key in ("rate", "arrival", "cv", "prefix_tokens") if (value := getattr(flags, key)) is not None
+    }
     given |= {key: value for key, value in _ends(flags).items() if value is not None}
     if flags.horizon is None and flags.num_requests is None:
         given["num_requests"] = _DEFAULT_REQUESTS
@@ -199,7 +201,9 @@ def _lengths(flags: WorkloadFlags, side: str, lengths: Lengths) -> Lengths:
         SpecError: a mean that the limits, of which at least one is the preset's own, would cut off.
     """
     fields = {"mean": "", "stdev": "_stdev", "min": "_min", "max": "_max"}
-    given = {field: value for field, end in fields.items() if (value := getattr(flags, f"{side}_tokens{end}")) is not None}
+    given = {
+        field: value for field, end in fields.items() if (value := getattr(flags, f"{side}_tokens{end}")) is not None
+    }
     changed = replace(lengths, **given)
     if "mean" in given:
         for limit, outside in (("min", changed.mean < changed.min), ("max", changed.mean > changed.max)):

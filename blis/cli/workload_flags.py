@@ -9,13 +9,11 @@ from typer import Argument, Option
 
 __all__ = ["LENGTH_FLAGS", "SERVEGEN_FLAGS", "SHAPE_FLAGS", "WorkloadFlags"]
 
-_WORKLOAD = "Workload (one of the first four)"
+_WORKLOAD = "Workload (flags override the spec's values)"
 _SHAPE = "Shape of a built-in workload (--workload)"
 _SERVEGEN = "ServeGen data (--servegen, or a spec with servegen_data)"
 
-LENGTH_FLAGS = tuple(
-    f"{side}_tokens{end}" for side in ("prompt", "output") for end in ("", "_stdev", "_min", "_max")
-)
+LENGTH_FLAGS = tuple(f"{side}_tokens{end}" for side in ("prompt", "output") for end in ("", "_stdev", "_min", "_max"))
 """Names of the flags about lengths."""
 SHAPE_FLAGS = (*LENGTH_FLAGS, "prefix_tokens", "arrival", "cv")
 """Names of the flags that shape a built-in workload; a spec says all this itself."""
@@ -29,7 +27,7 @@ class WorkloadFlags:
 
     spec: Annotated[
         str | None,
-        Argument(metavar="[SPEC]", help="Workload spec, a YAML file.", rich_help_panel=_WORKLOAD, show_default=False),
+        Argument(metavar="SPEC", help="Workload spec, a YAML file; or use --workload or --servegen."),
     ] = None
     workload_spec: Annotated[
         str | None,
@@ -82,6 +80,7 @@ class WorkloadFlags:
         bool,
         Option(
             "--cut-at-horizon",
+            metavar="",
             help="Stop everything at the horizon; requests in flight get the status incomplete.",
             rich_help_panel=_WORKLOAD,
         ),
@@ -191,8 +190,9 @@ class WorkloadFlags:
     strict: Annotated[
         bool | None,
         Option(
-            "--strict/--no-strict",
-            help="Whether a broken data file stops the run instead of being named and left out. Default: no-strict.",
+            "--strict",
+            metavar="",
+            help="Let a broken data file stop the run, instead of naming it and leaving it out.",
             rich_help_panel=_SERVEGEN,
         ),
     ] = None

@@ -21,7 +21,6 @@ class AsynchronousInstance(Instance):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._retire = self._move_plan
         self._planned: Batch | None = None
 
     def _start(self, now: int) -> None:
@@ -70,8 +69,8 @@ class AsynchronousInstance(Instance):
             return 1
         return 1 + self.scheduler.like_steps(MOST_STEPS)
 
-    def _move_plan(self, batch: Batch) -> None:
-        """Move the planned batch on by the steps of the run beyond its first."""
+    def _account(self, batch: Batch) -> None:
+        # The batch was settled when it started; the planned one moves on by the steps of the run beyond the first.
         if self._planned is not None:
             self._planned.decode_context += (len(self._durations) - 1) * self._planned.decodes
 

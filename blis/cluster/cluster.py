@@ -27,6 +27,7 @@ from blis.trace.table import RecordTable
 __all__ = ["Cluster"]
 
 _CODES = {status: STATUS_CODES[status] for status in Status}
+_OK = _CODES[Status.OK]
 _STOPPED = FINISH_CODES[FinishReason.STOP]
 _CAPPED = FINISH_CODES[FinishReason.LENGTH]
 _UNFINISHED = FINISH_CODES[FinishReason.NONE]
@@ -37,7 +38,7 @@ class Cluster:
     """A :class:`~blis.clients.target.Target` that simulates a deployment.
 
     Requests are numbered as they arrive. ``table`` gets a row for each when it ends, ``itl`` the inter-token
-    latencies of completed requests, ``counts`` the number that ended in each status. ``assign`` overrides the router:
+    latencies of completed requests, ``counts`` the number that ended in each status, by its code. ``assign`` overrides the router:
     it maps a request to an instance index (for experiments that force the routing). Only with ``may_cut`` can the run
     be :meth:`cut`.
     """
@@ -65,7 +66,7 @@ class Cluster:
             self.instances.append(kind(env, index, config, latency.build(config), self.itl, self._record))
         self.injected = 0
         self.ended = 0
-        self.counts = dict.fromkeys(Status, 0)
+        self.counts = [0] * len(_CODES)
         self.last_event_us = 0
         self._admission = build_admission(admission)
         self._admission_us = admission.latency_us
@@ -135,7 +136,9 @@ class Cluster:
     ) -> None:
         """Write the request's row, and fire its event if somebody waits for it."""
         request = sequence.request
-        self.counts[status] += 1
+        completed = status is Status.OK
+        code = _OK if completed else _CODES[status]
+        self.counts[code] += 1
         self.ended += 1
         self.last_event_us = now
         if self._live is not None:
@@ -145,7 +148,6 @@ class Cluster:
         if client is None:
             client = self._clients[id(facts)] = self.table.client_index(facts)
             self._facts.append(facts)
-        completed = status is Status.OK
         text, image, audio, video = request.parts or _NO_PARTS
         logged = completed and self.instances[sequence.instance].step_ends is not None
         deadline = request.deadline_us
@@ -173,7 +175,7 @@ class Cluster:
             sequence.epoch,
             sequence.cached_tokens,
             sequence.instance,
-            _CODES[status],
+            code,
             _UNFINISHED if not completed else _CAPPED if request.capped else _STOPPED,
             sequence.first_step - 1 if logged else -1,
             sequence.last_step if logged else -1,
@@ -183,8 +185,8 @@ class Cluster:
             request.request_id,
             status,
             tokens,
-            None if first_us < 0 else first_us,
-            None if last_us < 0 else last_us,
+            first_us if first_us >= 0 else None,
+            last_us if last_us >= 0 else None,
         )
         if done.callbacks:
             done.succeed(outcome)
@@ -212,7 +214,7 @@ class Cluster:
         """
         for instance in self.instances:
             instance.close()
-        ended = sum(self.counts.values())
+        ended = sum(self.counts)
         stranded = sum(instance.in_flight for instance in self.instances)
         if ended != self.injected or ended != len(self.table) or self.in_flight or stranded:
             raise self._bug(

@@ -72,13 +72,13 @@ class Instance:
         self.step_ends: list[int] | None = None
         self._model = model
         self._ended = ended
-        self._retire = self.scheduler.retire
         limit = config.max_model_len or _UNLIMITED
         self._most_prompt = limit
         self._most_tokens = min(limit, config.total_kv_blocks * config.block_size)
         overheads = model.overheads
         self._queue_base = overheads.queue_base
         self._queue_per_token = overheads.queue_per_token
+        self._queue_us = 0 if overheads.queue_per_token else int(overheads.queue_base)
         self._per_token_us = int(overheads.per_token)
         self._completion_us = int(overheads.completion)
         self._tokens = TokenLog(itl, self._per_token_us)
@@ -101,7 +101,7 @@ class Instance:
         self.in_flight += 1
         self.load += 1
         prompt = sequence.prompt
-        at = now + int(self._queue_base + self._queue_per_token * prompt)
+        at = now + (self._queue_us or int(self._queue_base + self._queue_per_token * prompt))
         deadline = sequence.request.deadline_us
         if prompt + sequence.output > self._most_tokens or prompt >= self._most_prompt:
             Moment(self.env, at - now, Order.QUEUED, self._refuse, sequence)
@@ -277,7 +277,7 @@ class Instance:
         if self.step_ends is not None:
             self.step_ends.extend(map(int, self._ends))
         flush = self._tokens.append(durations)
-        self._retire(batch)
+        self._account(batch)
         if batch.chunks:
             for sequence, epoch, *_ in batch.chunks:
                 if sequence.epoch == epoch and sequence.first_token_us < 0 and sequence.stage >= _DECODE:
@@ -293,6 +293,11 @@ class Instance:
                 self._complete(sequence, now)
         if flush:
             self._flush()
+
+    def _account(self, batch: Batch) -> None:
+        """Account for the decodes that end with the last step of a run."""
+        if self.scheduler.step in self.scheduler.ending:
+            self.scheduler.retire(batch)
 
     def _complete(self, sequence: Sequence, now: int) -> None:
         tokens = sequence.output

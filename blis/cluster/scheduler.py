@@ -49,7 +49,7 @@ class Scheduler:
         self.decodes = 0
         self.context = 0
         self.due = [0] * config.block_size
-        self._ending: dict[int, list[Sequence]] = {}
+        self.ending: dict[int, list[Sequence]] = {}
         self._end_steps: list[int] = []
         self._order = 0
         self._newest_decode = -1
@@ -139,7 +139,7 @@ class Scheduler:
     def _admit(self, batch: Batch, budget: int) -> None:
         """Phase 2: admit from the queue's head while budget, slots and blocks allow."""
         kv, size, running, queue = self.kv, self.block_size, self.running, self.queue
-        while budget > 0 and self.waiting and len(running) < self.max_sequences:
+        while len(running) < self.max_sequences:
             sequence = queue.head()
             assert sequence is not None, "the queue holds whoever is waiting"
             prompt = sequence.prompt
@@ -172,6 +172,8 @@ class Scheduler:
                 kv.identify(sequence, sequence.progress // size)
             batch.add(sequence, tokens, 0, known)
             budget -= tokens
+            if not self.waiting or budget <= 0:
+                return
 
     def _cached(self, sequence: Sequence) -> int:
         """Return the prompt tokens that needn't be computed: those in the cache, but never the whole prompt."""
@@ -182,7 +184,8 @@ class Scheduler:
 
     def settle(self, batch: Batch) -> None:
         """Move on from the last step formed: ended prefills decode next, and ended decodes leave the sums."""
-        self.retire(batch)
+        if self.step in self.ending:
+            self.retire(batch)
         leaving: tuple[Sequence, ...] = ()
         for sequence, epoch, *_ in batch.chunks:
             if sequence.progress == sequence.prompt and sequence.epoch == epoch and sequence.stage is _PREFILL:
@@ -195,20 +198,20 @@ class Scheduler:
             batch.leaving = tuple(sorted(batch.leaving + leaving, key=_running_order))
 
     def retire(self, batch: Batch) -> None:
-        """Take the decodes that ended with the last step formed out of the sums."""
-        step = self.step
-        leaving = self._ending.pop(step, None)
-        if leaving:
-            size = self.block_size
-            for sequence in leaving:
-                first, prompt = sequence.first_step, sequence.prompt
-                self.context -= prompt + step - first + 1
-                self.due[(first - prompt) % size] -= 1
-                sequence.stage = _FINISHING
-            self.decodes -= len(leaving)
-            if len(leaving) > 1:
-                leaving.sort(key=_running_order)
-            batch.leaving = tuple(leaving)
+        """Take the decodes that ended with the last step formed, one of ``ending``, out of the sums."""
+        step, size = self.step, self.block_size
+        leaving = self.ending.pop(step)
+        if self._end_steps[0] == step:
+            heappop(self._end_steps)
+        for sequence in leaving:
+            first, prompt = sequence.first_step, sequence.prompt
+            self.context -= prompt + step - first + 1
+            self.due[(first - prompt) % size] -= 1
+            sequence.stage = _FINISHING
+        self.decodes -= len(leaving)
+        if len(leaving) > 1:
+            leaving.sort(key=_running_order)
+        batch.leaving = tuple(leaving)
 
     def _start_decode(self, sequence: Sequence) -> None:
         step = self.step + 1
@@ -227,7 +230,7 @@ class Scheduler:
 
     def _end_at(self, sequence: Sequence, step: int) -> None:
         sequence.last_step = step
-        ending = self._ending
+        ending = self.ending
         if step in ending:
             ending[step].append(sequence)
         else:
@@ -243,7 +246,7 @@ class Scheduler:
         self.decodes -= 1
         self.context -= sequence.prompt + self.decoded(sequence)
         self.due[(sequence.first_step - sequence.prompt) % self.block_size] -= 1
-        self._ending[sequence.last_step].remove(sequence)
+        self.ending[sequence.last_step].remove(sequence)
 
     def postpone(self, sequence: Sequence) -> None:
         """Account for a step, the next to be formed, that doesn't reach a decoding sequence."""
@@ -251,7 +254,7 @@ class Scheduler:
         if sequence.span_start < step:
             sequence.spans += ((sequence.span_start, step - 1),)
         sequence.span_start = step + 1
-        self._ending[sequence.last_step].remove(sequence)
+        self.ending[sequence.last_step].remove(sequence)
         self.due[(sequence.first_step - sequence.prompt) % self.block_size] -= 1
         sequence.first_step += 1
         self.due[(sequence.first_step - sequence.prompt) % self.block_size] += 1
@@ -308,7 +311,7 @@ class Scheduler:
         """Return how many more steps, at most ``limit``, can follow the last one formed with no change of the batch."""
         if self._head_may_change or self.prefilling or self.kv.crowded:
             return 0
-        ends, ending, step = self._end_steps, self._ending, self.step
+        ends, ending, step = self._end_steps, self.ending, self.step
         while ends and not ending.get(ends[0]):
             ending.pop(heappop(ends), None)
         if ends and ends[0] - step < limit:

@@ -20,7 +20,7 @@ class VirtualTime(simpy.Environment):
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
             for callback in callbacks:
                 callback(event)
-            if not event._ok and not event._defused:
+            if not event._ok and not event.defused:
                 raise event._value
         if until is not None:
             self._now = until

@@ -31,7 +31,9 @@ def run_facts(header: TraceHeader, summary: Summary, origins: Mapping[str, str])
     facts["Span"] = _span(header, summary)
     facts["Seed"] = "" if header.seed is None else str(header.seed)
     facts["Warnings"] = ""
-    lines = ((label, ": ".join(part for part in (origins.get(label, ""), text) if part)) for label, text in facts.items())
+    lines = (
+        (label, ": ".join(part for part in (origins.get(label, ""), text) if part)) for label, text in facts.items()
+    )
     return Facts(_TITLES[summary.mode], tuple((label, printable(text)) for label, text in lines if text))
 
 

@@ -49,7 +49,10 @@ def _print_grid(console: Console, block: Grid) -> None:
     notes = list(block.notes)
     columns = list(range(len(block.head)))
     for spare in block.spare:
-        if Measurement.get(console, console.options.update(max_width=_ENDLESS), _grid(block, columns)).maximum <= console.width:
+        if (
+            Measurement.get(console, console.options.update(max_width=_ENDLESS), _grid(block, columns)).maximum
+            <= console.width
+        ):
             break
         columns.remove(spare)
     if len(columns) < len(block.head):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from markdown_examples import Failure, Page, blocks
+from refresh_examples import Refresher, refreshed
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
@@ -90,3 +91,25 @@ class TestTheRunnerItself:
 
     def test_yaml_files_are_written(self, page: Page) -> None:
         run(page, "```yaml file=some/notes.yaml\na: 1\n```\n```console\n$ cat some/notes.yaml\na: 1\n```\n")
+
+
+class TestRefreshing:
+    def refresh(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, markdown: str) -> str:
+        tmp_path.mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path)
+        return refreshed(markdown, Refresher(Path("page.md"), ROOT, tmp_path))
+
+    def test_shown_output_becomes_what_is_printed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        old = "a\n```console\n$ echo 'p50  12'; echo other; echo 'p99  7.5 ms'\np50  10\n...\np99  8 ms\n```\nb\n"
+        new = "a\n```console\n$ echo 'p50  12'; echo other; echo 'p99  7.5 ms'\np50  12\n...\np99  7.5 ms\n```\nb\n"
+        assert self.refresh(tmp_path, monkeypatch, old) == new
+        assert self.refresh(tmp_path / "again", monkeypatch, new) == new
+
+    def test_prompts_show_what_they_give(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        old = "```python\n>>> x = 2\n>>> for i in range(x):\n...     print(i + 1)\n7\n>>> x\n2\n>>> [x]\n[...]\n\n```\n"
+        new = old.replace("\n7\n", "\n1\n2\n")
+        assert self.refresh(tmp_path, monkeypatch, old) == new
+
+    def test_a_command_that_fails_is_no_example(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(Failure, match="exit code 1, not 0"):
+            self.refresh(tmp_path, monkeypatch, "```console\n$ cat nowhere\nold 1\n```\n")
