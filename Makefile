@@ -1,6 +1,6 @@
 # Everything a clone needs: a Python of at least 3.11 and make. The virtual environment in .venv is made on first use.
 #   make demo    simulate the example workload on a cluster of four instances
-#   make test    all tests, doctests and every example in the documentation
+#   make test    tests, doctests and every example in the documentation
 #   make lint    ruff, mypy --strict and the import contracts
 
 PYTHON ?= python3
@@ -12,8 +12,8 @@ RUN := $(VENV)/bin/python
 
 help:
 	@echo "make demo              simulate an example workload on a cluster of four instances"
-	@echo "make test              all tests, doctests and examples of the documentation"
-	@echo "make test-statistical  only the tests that compare random samples with theory"
+	@echo "make test              tests, doctests and examples of the documentation"
+	@echo "make test-statistical  the slow tests: random samples against theory, and more random deployments"
 	@echo "make lint              ruff, mypy --strict, import contracts"
 	@echo "make bench             cold start and speed of the simulator on this machine"
 	@echo "make docs              write the generated pages and the examples' output anew, check all links"
@@ -23,10 +23,10 @@ demo: $(VENV)/installed
 	$(RUN) -m blis simulate specs/demo.yaml --deployment specs/deployments/demo.yaml
 
 test: $(VENV)/installed-dev
-	$(RUN) -m pytest -n auto
+	$(RUN) -m pytest -n auto -m "not statistical and not soak"
 
 test-statistical: $(VENV)/installed-dev
-	$(RUN) -m pytest -n auto -m statistical
+	$(RUN) -m pytest -n auto -m statistical --hypothesis-profile thorough
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check

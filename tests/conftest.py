@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 # Examples are drawn from a fixed seed, so that a run's verdict depends on the code alone; a slow machine is no failure.
 settings.register_profile("blis", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", parent=settings.get_profile("blis"), derandomize=False, max_examples=2000)
 settings.load_profile("blis")
 
 

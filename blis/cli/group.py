@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -72,12 +72,24 @@ class Commands(TyperGroup):
         super().__init__(**settings)
         self.commands = _Lazy(dict(COMMANDS))
 
-    def main(self, *args: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **settings: Any,
+    ) -> Any:
         """Run a command; unless ``standalone_mode`` is off, exit with one of the codes of :mod:`blis.cli.exits`."""
+
+        def run() -> Any:
+            return super(Commands, self).main(args, prog_name, complete_var, False, windows_expand_args, **settings)
+
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **settings)
+            return run()
         try:
-            code = super().main(*args, standalone_mode=False, **settings)
+            code = run()
         except typer.Abort:
             code = EX_INTERRUPTED
         except Exception as error:

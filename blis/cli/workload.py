@@ -1,4 +1,4 @@
-"""From flags to the workload to run: a spec, a built-in workload or ServeGen data, with flags in their values' place."""
+"""From flags to the workload to run: a spec, a built-in workload or ServeGen data."""
 
 from __future__ import annotations
 

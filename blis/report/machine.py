@@ -20,9 +20,14 @@ def machine_readable(header: TraceHeader, summary: Summary, warnings: Sequence[s
 
     ``run`` says what was run, the other keys are those of :class:`blis.metrics.Summary`. Times are microseconds.
     """
-    facts = {"seed": header.seed, "spec_sha256": header.spec_sha256, "hardware": header.hardware}
-    facts |= {"deployment": header.deployment, "server": header.server}
-    facts |= {name: header.run.get(name) for name in _RUN}
+    facts: dict[str, Any] = {
+        "seed": header.seed,
+        "spec_sha256": header.spec_sha256,
+        "hardware": header.hardware,
+        "deployment": header.deployment,
+        "server": header.server,
+        **{name: header.run.get(name) for name in _RUN},
+    }
     run = {name: value for name, value in facts.items() if value is not None}
     return {"run": run, "warnings": [*header.notes, *warnings], **summary.to_dict()}
 

@@ -93,7 +93,8 @@ def _figures(kind: Distribution) -> tuple[str, ...]:
 
 def _service(summary: Summary) -> Facts:
     overall, rates, slo = summary.overall, summary.overall.throughput, summary.overall.slo
-    tokens = f"{per_second(rates.output_tokens_per_s)} output tokens/s, {per_second(rates.input_tokens_per_s)} input tokens/s"
+    output, own = per_second(rates.output_tokens_per_s), per_second(rates.input_tokens_per_s)
+    tokens = f"{output} output tokens/s, {own} input tokens/s"
     if rates.prompt_tokens_per_s not in (None, rates.input_tokens_per_s):
         tokens += f" ({per_second(rates.prompt_tokens_per_s)} with shared prefixes)"
     facts = [("Throughput", f"{per_second(rates.requests_per_s)} requests/s completed"), ("Tokens", tokens)]

@@ -14,6 +14,8 @@ from blis.trace.table import RecordTable
 
 __all__ = ["TableColumns"]
 
+_STATUS_WORDS = tuple(status.value for status in STATUSES)
+_FINISH_WORDS = tuple(reason.value for reason in FINISH_REASONS)
 _FIELDS = {
     "round_index": "round_index",
     "input_tokens": "input_tokens",
@@ -97,9 +99,9 @@ class TableColumns:
         if name == "instance":
             return TextColumn(table.column("instance", start, stop), table.instances)
         if name == "status":
-            return TextColumn(table.column("status", start, stop).astype(np.int32), STATUSES)
+            return TextColumn(table.column("status", start, stop).astype(np.int32), _STATUS_WORDS)
         if name == "finish_reason":
-            return TextColumn(table.column("finish", start, stop).astype(np.int32), FINISH_REASONS)
+            return TextColumn(table.column("finish", start, stop).astype(np.int32), _FINISH_WORDS)
         codes = np.full(stop - start, -1, np.int32)
         low, high = np.searchsorted(self._message_ids, (start, stop))
         codes[self._message_ids[low:high] - start] = np.arange(low, high)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import oracle
+import pytest
 from engine_harness import Served, serve
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import strategies as st
 from oracle.strategies import ROUTINGS, Scenario, instance_config, scenarios
 
 from blis.rng import stream
@@ -78,19 +80,28 @@ def check(scenario: Scenario) -> None:
     assert cluster.itl == Histogram(gaps, [1] * len(gaps))
 
 
-@given(scenarios(max_instances=1, asynchronous=False, routings=ROUTINGS[:1]))
-@settings(max_examples=300, deadline=None)
+ONE_INSTANCE = scenarios(max_instances=1, asynchronous=False, routings=ROUTINGS[:1])
+CLUSTERS = scenarios(asynchronous=False)
+ASYNCHRONOUS = scenarios(max_instances=2, asynchronous=True)
+
+
+@given(ONE_INSTANCE)
 def test_one_instance(scenario: Scenario) -> None:
     check(scenario)
 
 
-@given(scenarios(asynchronous=False))
-@settings(max_examples=150, deadline=None)
+@given(CLUSTERS)
 def test_clusters(scenario: Scenario) -> None:
     check(scenario)
 
 
-@given(scenarios(max_instances=2, asynchronous=True))
-@settings(max_examples=300, deadline=None)
+@given(ASYNCHRONOUS)
 def test_asynchronous_scheduling(scenario: Scenario) -> None:
+    check(scenario)
+
+
+@pytest.mark.statistical
+@given(st.one_of(ONE_INSTANCE, CLUSTERS, ASYNCHRONOUS))
+def test_many_more(scenario: Scenario) -> None:
+    """As many as the profile says: `make test-statistical` runs thousands, new ones each time."""
     check(scenario)
