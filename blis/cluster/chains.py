@@ -88,8 +88,10 @@ class Holding:
     A piece is (first fragment, end block): the fragment and what was split off it since, up to the end.
     """
 
-    # Class attributes, so that making one sets nothing that isn't used: most sequences share no blocks.
-    path: Path = UNSHARED
-    blocks: int = 0
-    keyed: int = 0
-    pieces: tuple[tuple[Fragment, int], ...] = ()
+    __slots__ = ("blocks", "keyed", "path", "pieces")
+
+    def __init__(self) -> None:
+        self.path = UNSHARED
+        self.blocks = 0
+        self.keyed = 0
+        self.pieces: tuple[tuple[Fragment, int], ...] = ()

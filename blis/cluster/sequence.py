@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from simpy import Event
 
-from blis.cluster.chains import Holding
+from blis.cluster.chains import UNSHARED, Holding
 from blis.latency.base import BatchSums
 from blis.request import Request
 
@@ -34,28 +34,43 @@ class Sequence(Holding):
     one can be told from work begun after it.
     """
 
-    # Class attributes for the same reason as in Holding.
-    instance: int = -1
-    priority: int = 0
-    stage: Stage = Stage.ROUTED
-    progress: int = 0
-    cached_tokens: int = 0
-    order: int = 0
-    epoch: int = 0
-    scheduling_delay_us: int = -1
-    first_token_us: int = -1
-    first_step: int = 0
-    last_step: int = 0
-    span_start: int = 0
-    spans: tuple[tuple[int, int], ...] = ()
-    unreached_us: int = 0
+    __slots__ = (
+        "arrival_us",
+        "cached_tokens",
+        "done",
+        "epoch",
+        "first_step",
+        "first_token_us",
+        "instance",
+        "last_step",
+        "order",
+        "output",
+        "priority",
+        "progress",
+        "prompt",
+        "request",
+        "scheduling_delay_us",
+        "span_start",
+        "spans",
+        "stage",
+        "unreached_us",
+    )
 
     def __init__(self, request: Request, done: Event) -> None:
+        # What Holding sets, without a call: this runs once per request.
+        self.path = UNSHARED
+        self.blocks = self.keyed = 0
+        self.pieces = ()
         self.request = request
         self.done = done
         self.prompt = request.prompt_tokens
         self.output = request.output_tokens
         self.arrival_us = request.arrival_us
+        self.stage = Stage.ROUTED
+        self.instance = self.scheduling_delay_us = self.first_token_us = -1
+        self.priority = self.progress = self.cached_tokens = self.order = self.epoch = 0
+        self.first_step = self.last_step = self.span_start = self.unreached_us = 0
+        self.spans: tuple[tuple[int, int], ...] = ()
 
 
 Chunk = tuple[Sequence, int, int, int, int]
@@ -71,16 +86,17 @@ class Batch(BatchSums):
     step, in running order, known once it is settled.
     """
 
-    chunks: tuple[Chunk, ...] = ()
-    unreached: tuple[tuple[Sequence, int], ...] = ()
-    leaving: tuple[Sequence, ...] = ()
-    explicit: bool = False
-    preempted: bool = False
+    __slots__ = ("chunks", "explicit", "leaving", "preempted", "unreached")
 
     def __init__(self, decodes: int, context: int) -> None:
-        # The other sums are the class's zeros until there is something to add.
         self.decodes = self.sequences = decodes
         self.decode_context = context
+        self.prefill_tokens = self.prefill_context = 0
+        self.prefill_full_attention = self.prefill_chunk_attention = self.prefill_causal_attention = 0.0
+        self.chunks: tuple[Chunk, ...] = ()
+        self.unreached: tuple[tuple[Sequence, int], ...] = ()
+        self.leaving: tuple[Sequence, ...] = ()
+        self.explicit = self.preempted = False
 
     @property
     def empty(self) -> bool:

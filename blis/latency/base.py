@@ -11,7 +11,7 @@ import numpy.typing as npt
 __all__ = ["BatchSums", "LatencyModel", "Overheads"]
 
 
-@dataclass
+@dataclass(slots=True)
 class BatchSums:
     """Sums over the sequences that run in one step; everything a step's duration may depend on.
 

@@ -86,7 +86,7 @@ def span(us: int) -> str:
     >>> span(500), span(62_100_000), span(9_000_000_000)
     ('0.5 ms', '62.1 s', '2 h 30 min')
     """
-    if us < US_PER_S:
+    if 0 < us < US_PER_S:
         return f"{us / US_PER_MS:g} ms"
     seconds = us / US_PER_S
     if seconds < 2 * _HOUR:
