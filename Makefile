@@ -15,7 +15,7 @@ help:
 	@echo "make test              tests, doctests and examples of the documentation"
 	@echo "make test-statistical  the slow tests: random samples against theory, and more random deployments"
 	@echo "make lint              ruff, mypy --strict, import contracts"
-	@echo "make bench             cold start and speed of the simulator on this machine"
+	@echo "make bench             speed, memory and cold start on this machine (BENCH=--quick for a short run)"
 	@echo "make docs              write the generated pages and the examples' output anew, check all links"
 	@echo "make clean             remove the virtual environment, caches and builds"
 
@@ -35,7 +35,7 @@ lint: $(VENV)/installed-dev
 	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 bench: $(VENV)/installed
-	PYTHONPATH=. $(RUN) benchmarks/speed.py
+	PYTHONPATH=. $(RUN) benchmarks/engine.py $(BENCH)
 
 docs: $(VENV)/installed
 	PYTHONPATH=. $(RUN) docs/build_reference.py

@@ -30,7 +30,9 @@ class TokenLog:
         self._per_token_us = per_token_us
         self._durations = array("q")
         self._first = 1
-        self._changes: dict[int, int] = {}
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+        self._carried = 0
         self._flush_at = _FLUSH
 
     def append(self, durations: list[int] | npt.NDArray[np.int64]) -> bool:
@@ -44,9 +46,8 @@ class TokenLog:
 
     def count(self, first: int, last: int) -> None:
         """Count one token in each of the steps ``first`` to ``last``, both included."""
-        changes = self._changes
-        changes[first] = changes.get(first, 0) + 1
-        changes[last + 1] = changes.get(last + 1, 0) - 1
+        self._starts.append(first)
+        self._stops.append(last + 1)
 
     def flush(self, needed_from: int | None) -> None:
         """Move steps before ``needed_from`` (None: all) into the histogram."""
@@ -54,16 +55,20 @@ class TokenLog:
         stop = end if needed_from is None else max(min(needed_from, end), self._first)
         size = stop - self._first
         if size:
-            steps = np.array(sorted(step for step in self._changes if step < stop), dtype=np.int64)
-            change = np.zeros(size, np.int64)
-            change[steps - self._first] = [self._changes.pop(step) for step in steps.tolist()]
-            weights = np.cumsum(change)
+            change, self._starts = self._split(self._starts, stop)
+            ended, self._stops = self._split(self._stops, stop)
+            weights = np.cumsum(change - ended) + self._carried
+            self._carried = int(weights[-1])
             durations = np.frombuffer(self._durations, np.int64, size)
             used = weights > 0
             self._histogram.add(durations[used] + self._per_token_us, weights[used])
-            carried = int(weights[-1])
-            if carried:
-                self._changes[stop] = self._changes.get(stop, 0) + carried
             self._durations = self._durations[size:]
             self._first = stop
         self._flush_at = len(self._durations) * 2 + _FLUSH
+
+    def _split(self, steps: list[int], stop: int) -> tuple[npt.NDArray[np.int64], list[int]]:
+        """Count ``steps`` by their distance from the first step of the log, up to ``stop``; return the others too."""
+        values = np.array(steps, np.int64)
+        inside = values < stop
+        counts = np.bincount(values[inside] - self._first, minlength=stop - self._first)
+        return counts.astype(np.int64), values[~inside].tolist()

@@ -34,7 +34,7 @@ def number(value: float) -> str:
     >>> number(40.0), number(0.12345), number(12345.6)
     ('40', '0.123', '12,346')
     """
-    if value == int(value) or abs(value) >= 100:
+    if value == int(value) or abs(value) >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
@@ -63,7 +63,7 @@ def per_second(value: float | None) -> str:
         return NOTHING
     if value == 0:
         return "0"
-    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def share(value: float | None) -> str:

@@ -24,9 +24,10 @@ _COLUMNS = (
     "TPOT\np99",
     "E2E\np50",
     "E2E\np99",
-    "output\ntokens/s",
+    "tokens/s",
     "SLO\nmet",
 )
+_UNITS = "Latencies in ms, output tokens; all of completed requests."
 _COMPLETED, _SLO = 1, 9
 _SPARE = (4, 6, 2)
 """Columns that a narrow terminal leaves out first: medians of TPOT and E2E, then of TTFT."""
@@ -159,7 +160,7 @@ def _breakdown_grid(summary: Summary, rows: list[Row]) -> Grid:
         row if len(row.cells) == 1 else Row((row.cells[0], *(row.cells[column + 1] for column in kept))) for row in rows
     ]
     spare = tuple(kept.index(column) + 1 for column in _SPARE)
-    return Grid(("By group, latencies in ms", *(_COLUMNS[column] for column in kept)), tuple(lines), spare=spare)
+    return Grid(("By group", *(_COLUMNS[column] for column in kept)), tuple(lines), (_UNITS,), spare)
 
 
 def _natural(label: str) -> list[tuple[int, int | str]]:

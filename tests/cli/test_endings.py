@@ -71,7 +71,9 @@ class TestInterrupted:
         assert sorted(os.listdir(folder)) == ["run.csv", "spec.yaml"]
         assert (folder / "run.csv").read_text() == "an older trace"
 
-    def test_before_anything_is_loaded(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_before_anything_is_loaded(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         from blis import __main__ as program
 
         def interrupt() -> None:
@@ -101,7 +103,9 @@ class TestStandardOutput:
         assert (run.returncode, run.stderr) == (0, "")
 
     def test_a_narrow_encoding(self, folder: Path, environment: dict[str, str]) -> None:
-        (folder / "spec.yaml").write_text((folder / "spec.yaml").read_text().replace("tenant_id: web", "tenant_id: Büro"))
+        (folder / "spec.yaml").write_text(
+            (folder / "spec.yaml").read_text().replace("tenant_id: web", "tenant_id: Büro")
+        )
         run = shell("PYTHONIOENCODING=ascii blis simulate spec.yaml", folder, environment)
         assert run.returncode == 0
         assert "B\\xfcro" in run.stdout
@@ -114,7 +118,8 @@ class TestBugs:
         assert result.exit_code == 70
         assert result.stdout == ""
         assert result.stderr.startswith(
-            "blis: internal error: request 7 was lost (seed 42)\nThis is a bug in blis, not in your input. Please report it"
+            "blis: internal error: request 7 was lost (seed 42)\n"
+            "This is a bug in blis, not in your input. Please report it"
         )
 
     def test_any_other_exception_too(self, blis: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +154,18 @@ def test_what_a_piped_run_does_not_need_is_not_loaded(folder: Path, environment:
     late = ["rich", "pandas", "scipy.stats", "statsmodels", "pyarrow", "asyncio", "aiohttp", "plotly"]
     others = ["blis.cli.validate", "blis.cli.schema", "blis.cli.metrics", "blis.report.terminal"]
     code = (
-        "import sys\nfrom blis.cli import app\ntry:\n    app(['simulate', 'spec.yaml', '-q', '--metrics-out', 'm.json'])\n"
+        "import sys\nfrom blis.cli import app\n"
+        "try:\n    app(['simulate', 'spec.yaml', '-q', '--metrics-out', 'm.json'])\n"
         f"except SystemExit:\n    print([name for name in {late + others!r} if name in sys.modules])"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert run.stdout == "[]\n"
     assert (folder / "m.json").exists()

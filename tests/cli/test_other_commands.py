@@ -76,7 +76,9 @@ class TestValidate:
         assert result.stderr.startswith("blis: error: cluster.yaml:2: tp: 3 does not divide")
 
     def test_doubts_are_warnings(self, blis: Run, folder: Path) -> None:
-        (folder / "spec.yaml").write_text((folder / "spec.yaml").read_text().replace("rate_fraction: 0.3", "rate_fraction: 0"))
+        (folder / "spec.yaml").write_text(
+            (folder / "spec.yaml").read_text().replace("rate_fraction: 0.3", "rate_fraction: 0")
+        )
         result = blis("validate", "spec.yaml")
         assert result.exit_code == 0
         assert result.stderr.startswith("blis: warning: spec.yaml:17: clients[1].rate_fraction: is 0")

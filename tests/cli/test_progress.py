@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Make standard error a terminal of 100 columns without colours; called in a test, since pytest sets it for each."""
+    """Make standard error a terminal of 100 columns without colours; for a test's body, since pytest sets it too."""
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     for name, value in {"COLUMNS": "100", "TERM": "xterm", "NO_COLOR": "1"}.items():

@@ -19,7 +19,10 @@ HERE = "command line: "
 @pytest.mark.parametrize(
     ("arguments", "errors"),
     [
-        (("spec.yaml", "--workload", "chatbot"), ["--workload chatbot: spec.yaml is a workload too; leave one of them out"]),
+        (
+            ("spec.yaml", "--workload", "chatbot"),
+            ["--workload chatbot: spec.yaml is a workload too; leave one of them out"],
+        ),
         (
             ("spec.yaml", "--workload-spec", "other.yaml"),
             ["--workload-spec: is other.yaml, but SPEC is spec.yaml; leave one of them out"],
@@ -27,8 +30,8 @@ HERE = "command line: "
         (
             ("spec.yaml", "--prompt-tokens", "5", "--cv", "2"),
             [
-                f"{flag}: can't be used here: spec.yaml says this itself; change it there, or use --workload in place of"
-                " the spec"
+                f"{flag}: can't be used here: spec.yaml says this itself; change it there, or use --workload in place"
+                " of the spec"
                 for flag in ("--prompt-tokens", "--cv")
             ],
         ),
@@ -133,7 +136,10 @@ def test_data_without_an_end(refused: Refused) -> None:
         (("--seed", ""), "--seed: is empty; give a value, or leave it out"),
         (("--seed", "-4"), "--seed: must be a whole number >= 0, found -4"),
         (("--max-num-seqs", "0"), "--max-num-seqs: must be a whole number >= 1, found 0"),
-        (("--alpha-coeffs", "1,b,2"), "--alpha-coeffs: must be numbers with commas between them, such as 1.5,0,2; found '1,b,2'"),
+        (
+            ("--alpha-coeffs", "1,b,2"),
+            "--alpha-coeffs: must be numbers with commas between them, such as 1.5,0,2; found '1,b,2'",
+        ),
         (("--tp", "3"), "--tp: 3 does not divide the 32 heads of llama-3.1-8b; use one of 1, 2, 4, 8"),
         (
             ("--scheduler", "fcsf"),
@@ -172,7 +178,10 @@ def test_an_unknown_flag(blis: Run) -> None:
         (("simulate", "spec.yaml", "other.yaml"), "Got unexpected extra argument(s) (other.yaml)"),
         (("metrics",), "Missing argument 'TRACE'."),
         (("schema",), "Missing argument 'KIND'."),
-        (("schema", "wrkload"), "schema: unknown kind 'wrkload' (did you mean 'workload'?); allowed: workload, deployment"),
+        (
+            ("schema", "wrkload"),
+            "schema: unknown kind 'wrkload' (did you mean 'workload'?); allowed: workload, deployment",
+        ),
     ],
 )
 def test_commands_and_arguments(refused: Refused, arguments: tuple[str, ...], error: str) -> None:
@@ -238,9 +247,7 @@ class TestInputFiles:
         assert errors[1].startswith("wrong.yaml:18: clients[1].arrival.process: ")
 
     def test_no_trace(self, refused: Refused) -> None:
-        assert refused("metrics", "nowhere") == [
-            "nowhere: no header of a trace: nowhere.yaml or nowhere.yml not found"
-        ]
+        assert refused("metrics", "nowhere") == ["nowhere: no header of a trace: nowhere.yaml or nowhere.yml not found"]
 
 
 class TestOutputFiles:
@@ -259,7 +266,10 @@ class TestOutputFiles:
             (("--trace-out", "no/run"), "--trace-out no/run: no doesn't exist; make it first"),
             (("--metrics-out", "no/m.json"), "--metrics-out no/m.json: no doesn't exist; make it first"),
             (("--trace-out", "spec.yaml/run"), "--trace-out spec.yaml/run: spec.yaml isn't a directory"),
-            (("--trace-out", "taken/"), "--trace-out taken/: names a folder; add the start of the files' names: taken/run"),
+            (
+                ("--trace-out", "taken/"),
+                "--trace-out taken/: names a folder; add the start of the files' names: taken/run",
+            ),
             (("--metrics-out", "taken"), "--metrics-out taken: taken is a directory; give the name of a file"),
             (
                 ("--trace-out", "spec"),

@@ -104,7 +104,9 @@ def test_the_main_job_runs_elsewhere(repository: Path, environment: Path, elsewh
         *("--trace-out", "run", "--json"),
         cwd=elsewhere,
     )
-    assert isinstance(json.loads(output), dict)
+    figures = json.loads(output)
+    assert figures["overall"]["completed"] == 40
+    assert sorted(figures["instances"]) == ["instance_0", "instance_1"]
     rows = (elsewhere / "run.csv").read_text().splitlines()
     assert len(rows) == 41
     assert rows[0].startswith("request_id,client_id,tenant_id,slo_class")
@@ -117,7 +119,9 @@ def test_presets_are_in_the_package(environment: Path, elsewhere: Path, preset: 
         *("--rate", "1", "--num-requests", "5", "--json"),
         cwd=elsewhere,
     )
-    assert isinstance(json.loads(output), dict)
+    figures = json.loads(output)
+    assert figures["overall"]["completed"] == 5
+    assert list(figures["clients"]) == [preset]
 
 
 @pytest.mark.parametrize("kind", ["workload", "deployment"])
