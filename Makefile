@@ -35,7 +35,7 @@ lint: $(VENV)/installed-dev
 	$(RUN) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 bench: $(VENV)/installed
-	PYTHONPATH=. $(RUN) benchmarks/engine.py $(BENCH)
+	$(RUN) benchmarks/engine.py $(BENCH)
 
 docs: $(VENV)/installed
 	PYTHONPATH=. $(RUN) docs/build_reference.py

@@ -95,11 +95,15 @@ def measure(case: Case | None, timeouts: int) -> Row:
 # ---- in the process that measures ----
 
 
+def environment() -> dict[str, str]:
+    """The surroundings of a measured process: the sources beside this file, and hashes that are alike in all runs."""
+    return {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(HERE.parent)}
+
+
 def fresh(name: str, quick: bool) -> Row:
     """Measure a case in a process of its own."""
     command = [sys.executable, str(HERE / "engine.py"), "--worker", name, *(["--quick"] if quick else [])]
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    run = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment, text=True)
+    run = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment(), text=True)
     row: Row = json.loads(run.stdout)
     return row
 
@@ -111,7 +115,7 @@ def cold_start(repeat: int) -> Row:
     walls, cpus = [], []
     for _ in range(repeat):
         cpu, wall = children_s(), time.perf_counter()
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=environment())
         walls.append(time.perf_counter() - wall)
         cpus.append(children_s() - cpu)
     return {"wall_s": statistics.median(walls), "cpu_s": statistics.median(cpus), "walls_s": walls}

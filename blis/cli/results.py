@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from blis.cli.outputs import SummaryFlags
 from blis.cli.streams import write_out
+from blis.errors import BlisError
 
 if TYPE_CHECKING:
     from blis.report.blocks import Block
@@ -59,7 +60,14 @@ def give_out(
 def _write(path: Path, text: bytes) -> None:
     from blis.trace.files import staged
 
-    with staged(path) as (part,):
+    if path.exists() and not path.is_file():
+        # A device or a pipe is written to; a file that took its place would be no help.
+        try:
+            path.write_bytes(text)
+        except OSError as error:
+            raise BlisError(f"can't write {path}: {error.strerror}") from None
+        return
+    with staged(path.resolve()) as (part,):
         part.write_bytes(text)
 
 

@@ -344,4 +344,6 @@ class Scheduler:
 
     def _filled(self, holding: Holding) -> int:
         assert isinstance(holding, Sequence)
-        return (holding.prompt + self.decoded(holding)) // self.block_size
+        # With asynchronous scheduling, steps beyond the last of a finishing sequence may be formed already.
+        decoded = min(self.step, holding.last_step) - holding.first_step + 1
+        return (holding.prompt + decoded) // self.block_size

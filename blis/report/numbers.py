@@ -84,12 +84,12 @@ def span(us: int) -> str:
     """Return a stretch of time in the unit that suits it.
 
     >>> span(500), span(62_100_000), span(9_000_000_000)
-    ('0.5 ms', '62.1 s', '2 h 30 min')
+    ('0.500 ms', '62.1 s', '2 h 30 min')
     """
     if 0 < us < US_PER_S:
-        return f"{us / US_PER_MS:g} ms"
+        return f"{milliseconds(us)} ms"
     seconds = us / US_PER_S
-    if seconds < 2 * _HOUR:
+    if seconds < 2 * _HOUR and (seconds % _HOUR or not us):
         return f"{seconds:,.1f} s".replace(".0 s", " s")
     hours, minutes = divmod(round(seconds / _MINUTE), _MINUTE)
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"

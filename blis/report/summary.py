@@ -129,7 +129,7 @@ def _breakdowns(summary: Summary) -> list[Row]:
         labels = sorted(groups, key=_natural)
         lines = [Row((printable(label) or "(none)", *_cells(groups[label]))) for label in labels[:_MOST_ROWS]]
         figures[name] = [line.cells[1:] for line in lines]
-        if name == "Client" and figures[name] == figures.get("Tenant"):
+        if name == "Client" and sorted(figures[name]) == sorted(figures.get("Tenant", [])):
             # Each tenant is one client: the same lines again.
             continue
         rows += [Row((name,)), *lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -222,6 +223,20 @@ class TestResults:
     def test_metrics_out_is_what_json_prints(self, blis: Run, folder: Path) -> None:
         result = blis("simulate", "spec.yaml", "--json", "--metrics-out", "metrics.json")
         assert result.stdout == (folder / "metrics.json").read_text()
+
+    def test_devices_and_links_stay_what_they_are(self, blis: Run, folder: Path) -> None:
+        os.mkfifo(folder / "pipe")
+        (folder / "link.json").symlink_to("target.json")
+        reader = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            assert blis("simulate", "spec.yaml", "--metrics-out", "pipe", "-q").exit_code == 0
+            assert os.read(reader, 20).startswith(b"{")
+        finally:
+            os.close(reader)
+        assert (folder / "pipe").is_fifo()
+        assert blis("simulate", "spec.yaml", "--metrics-out", "link.json", "-q").exit_code == 0
+        assert (folder / "link.json").is_symlink()
+        assert (folder / "target.json").read_text().startswith("{")
 
     def test_json_has_figures(self, simulated: Simulated) -> None:
         data = simulated("spec.yaml")

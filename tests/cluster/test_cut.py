@@ -9,7 +9,7 @@ import oracle
 import oracle.cluster
 import pytest
 from engine_harness import row
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracle.strategies import Scenario, instance_config, scenarios
 from small_cases import config, outcomes, request
@@ -83,17 +83,24 @@ def check(scenario: Scenario, data: st.DataObject) -> None:
 
 
 PLAIN: dict[str, Any] = {"admissions": ("always",), "routings": ("round-robin",), "max_instances": 2}
+SYNCHRONOUS = scenarios(asynchronous=False, **PLAIN)
+ASYNCHRONOUS = scenarios(asynchronous=True, **PLAIN)
 
 
-@given(scenarios(asynchronous=False, **PLAIN), st.data())
-@settings(max_examples=100, deadline=None)
+@given(SYNCHRONOUS, st.data())
 def test_any_moment(scenario: Scenario, data: st.DataObject) -> None:
     check(scenario, data)
 
 
-@given(scenarios(asynchronous=True, **PLAIN), st.data())
-@settings(max_examples=100, deadline=None)
+@given(ASYNCHRONOUS, st.data())
 def test_any_moment_of_asynchronous_scheduling(scenario: Scenario, data: st.DataObject) -> None:
+    check(scenario, data)
+
+
+@pytest.mark.statistical
+@given(st.one_of(SYNCHRONOUS, ASYNCHRONOUS), st.data())
+def test_many_more_moments(scenario: Scenario, data: st.DataObject) -> None:
+    """As many as the profile says."""
     check(scenario, data)
 
 

@@ -232,7 +232,15 @@ class Both(RuleBasedStateMachine):
 
 
 TestBoth = Both.TestCase
-TestBoth.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBoth.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+class Longer(Both):
+    """The same in longer courses, as many as the profile says."""
+
+
+TestLonger = pytest.mark.statistical(Longer.TestCase)
+TestLonger.settings = settings(stateful_step_count=80)
 
 
 # ---- single rules, with the values that follow from them ----
