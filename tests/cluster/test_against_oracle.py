@@ -9,8 +9,9 @@ import pytest
 from engine_harness import Served, serve
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle.strategies import ROUTINGS, Scenario, instance_config, scenarios
+from oracle.strategies import GPUS, ROUTINGS, SHAPE, Latency, Scenario, instance_config, scenarios
 
+from blis.request import ClientFacts, Request
 from blis.rng import stream
 from blis.spec.deployment import AdmissionSpec, RoutingSpec
 from blis.trace.histogram import Histogram
@@ -105,3 +106,52 @@ def test_asynchronous_scheduling(scenario: Scenario) -> None:
 def test_many_more(scenario: Scenario) -> None:
     """As many as the profile says: `make test-statistical` runs thousands, new ones each time."""
     check(scenario)
+
+
+def test_a_finishing_sequence_fills_no_block_beyond_its_last_token() -> None:
+    """With asynchronous scheduling, somebody may look at its chain when steps beyond its last are formed already."""
+    session = "session-a"
+    rows = (
+        (695, ((session, 6),), 0),
+        (878, ((None, 34),), 0),
+        (1027, ((session, 11), (None, 6)), 19),
+        (1027, ((session, 7),), 27),
+        (1219, ((session, 51),), 0),
+    )
+    requests = [
+        Request(
+            client=ClientFacts("client"),
+            client_seq=number,
+            arrival_us=arrival,
+            input_tokens=segments[-1][1],
+            prompt_tokens=sum(tokens for _, tokens in segments),
+            segments=segments,
+            output_tokens=output,
+            request_id=number,
+        )
+        for number, (arrival, segments, output) in enumerate(rows)
+    ]
+    beta = (0.15, 0.6, 0.01, 1.9, 1.36, 0.75, 3.2, 0.5762970447540283, 3.4454314708709717, 0.0, 0.75)
+    config = oracle.Config(
+        total_kv_blocks=26,
+        latency=Latency("trained-physics", (0.0, 12.0, 7.0), beta),
+        block_size=2,
+        max_num_seqs=4,
+        max_num_batched_tokens=53,
+        long_prefill_token_threshold=3,
+        max_model_len=60,
+        scheduler="sjf",
+        priority_policy="constant",
+        preemption="priority",
+        async_scheduling=True,
+        model=SHAPE,
+        hardware=GPUS[0],
+    )
+    gateway = {
+        "admission": "always",
+        "routing": "round-robin",
+        "admission_latency_us": 7,
+        "routing_latency_us": 3,
+        "snapshot_interval_us": 0,
+    }
+    check(Scenario([config], requests, gateway))
