@@ -16,7 +16,7 @@ from blis.trace.histogram import Histogram
 
 __all__ = ["TokenLog"]
 
-_FLUSH = 1 << 15
+_FLUSH = 1 << 13
 
 
 class TokenLog:
