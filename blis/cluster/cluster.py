@@ -37,10 +37,10 @@ _NO_PARTS = (0, 0, 0, 0)
 class Cluster:
     """A :class:`~blis.clients.target.Target` that simulates a deployment.
 
-    Requests are numbered as they arrive. ``table`` gets a row for each when it ends, ``itl`` the inter-token
-    latencies of completed requests, ``counts`` the number that ended in each status, by its code. ``assign`` overrides the router:
-    it maps a request to an instance index (for experiments that force the routing). Only with ``may_cut`` can the run
-    be :meth:`cut`.
+    Requests are numbered as they arrive. ``table`` gets a row for each when it ends, ``itl`` the inter-token latencies
+    of completed requests; ``counts`` has the number that ended in each status, by the status's code. ``assign``
+    overrides the router: it maps a request to an instance index (for experiments that force the routing). Only with
+    ``may_cut`` can the run be :meth:`cut`.
     """
 
     def __init__(
