@@ -48,8 +48,8 @@ def chunk_sources(spec: WorkloadSpec, horizon_us: int | None, warn: Callable[[st
     if loader.silent:
         names = ", ".join(loader.silent[:_MOST_NAMES])
         more = f" and {len(loader.silent) - _MOST_NAMES} more" if len(loader.silent) > _MOST_NAMES else ""
-        span = f"[{options.span_start:g}, {span_end:g}) s"
-        warn(f"{folder}: no requests in the span {span} (the data ends at {data_end:g} s): {names}{more}")
+        span = f"[{options.span_start:.12g}, {span_end:.12g}) s"
+        warn(f"{folder}: no requests in the span {span} (the data ends at {data_end:.12g} s): {names}{more}")
     if spec.aggregate_rate > 0 and found:
         whole_span = round((span_end - options.span_start) * US_PER_S)
         mean = sum(source.expected(whole_span) for source in found) / (span_end - options.span_start)
@@ -122,10 +122,10 @@ class _Loader:
             self.faults += [text for _, text in broken]
             usable = [start for start in usable if start not in {bad for bad, _ in broken}]
         if not served.all():
-            first = f"before {usable[0]:g} s" if usable else "at all"
+            first = f"before {usable[0]:.12g} s" if usable else "at all"
             self.faults.append(
                 f"{dataset.path}: no usable window {first}, so that {np.count_nonzero(~served)} active windows of "
-                f"{chunk.trace.name}, from {windows.starts[0]:g} s on, have no lengths and are left out"
+                f"{chunk.trace.name}, from {windows.starts[0]:.12g} s on, have no lengths and are left out"
             )
         dataset.release()
         return source if served.any() else None

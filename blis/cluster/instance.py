@@ -248,8 +248,14 @@ class Instance:
             del ends[0]
         else:
             many = model.decode_us(decodes, context, steps)
-            many = self._durations = np.concatenate(([first], many)) if first else many
-            self._ends = now + np.cumsum(many)
+            if first:
+                whole = np.empty(steps + 1, np.int64)
+                whole[0] = first
+                whole[1:] = many
+                many = whole
+            self._durations = many
+            self._ends = many.cumsum()
+            self._ends += now
         if len(self._ends) > 1 and self._ends[-2] >= join:
             last = self._steps_before(join) + 1
             self._ends = self._ends[:last]

@@ -201,7 +201,7 @@ def little(s: Sample) -> tuple[float, float]:
 SEVERAL_SERVERS = [
     pytest.param(4, 0.6, 8, 4_000, 0.35, id="M/M/4 short"),
     pytest.param(2, 0.6, 8, 10_000, 0.25, id="M/M/2", marks=LONG),
-    pytest.param(8, 0.8, 8, 15_000, 0.30, id="M/M/8", marks=LONG),
+    pytest.param(8, 0.75, 10, 15_000, 0.30, id="M/M/8", marks=LONG),
 ]
 
 
