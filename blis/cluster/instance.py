@@ -20,19 +20,29 @@ from blis.cluster.moment import Moment, Order
 from blis.cluster.scheduler import Scheduler
 from blis.cluster.sequence import Batch, Sequence, Stage
 from blis.cluster.tokens import TokenLog
+from blis.errors import BlisError
 from blis.latency.base import LatencyModel
 from blis.spec.instance import InstanceConfig
 from blis.trace.histogram import Histogram
 from blis.trace.status import Status
 
-__all__ = ["MOST_STEPS", "Ending", "Instance"]
+__all__ = ["LONGEST_US", "MOST_STEPS", "Ending", "Instance"]
 
 _FEW_STEPS = 24
 MOST_STEPS = 2048
 """Most steps a run is planned ahead."""
+LONGEST_US = 1 << 50
+"""Longest step of a run and longest queueing delay, some 35 years: sums of as many as a run has still fit the clock."""
 _UNLIMITED = 1 << 62
 _DECODE, _WAITING, _GONE = Stage.DECODE, Stage.WAITING, Stage.GONE
 _STEP = Order.STEP
+
+
+def _too_long(config: InstanceConfig, what: str, duration: float) -> BlisError:
+    return BlisError(
+        f"{config.name}: with the latency model {config.latency.model}, {what} takes {duration:g} us, more than the"
+        f" {LONGEST_US} us a simulation can count with; check the model's coefficients"
+    )
 
 
 class Ending(Protocol):
@@ -78,7 +88,9 @@ class Instance:
         overheads = model.overheads
         self._queue_base = overheads.queue_base
         self._queue_per_token = overheads.queue_per_token
-        self._queue_us = 0 if overheads.queue_per_token else int(overheads.queue_base)
+        self._queue_us = 0
+        if not overheads.queue_per_token:
+            self._queue_us = self._queueing_us(0)
         self._per_token_us = int(overheads.per_token)
         self._completion_us = int(overheads.completion)
         self._tokens = TokenLog(itl, self._per_token_us)
@@ -101,7 +113,7 @@ class Instance:
         self.in_flight += 1
         self.load += 1
         prompt = sequence.prompt
-        at = now + (self._queue_us or int(self._queue_base + self._queue_per_token * prompt))
+        at = now + (self._queue_us or self._queueing_us(prompt))
         deadline = sequence.request.deadline_us
         if prompt + sequence.output > self._most_tokens or prompt >= self._most_prompt:
             Moment(self.env, at - now, Order.QUEUED, self._refuse, sequence)
@@ -120,6 +132,12 @@ class Instance:
                 self._wake_at(at, now)
         elif at < self._wake_us and len(self._ends) > 1 and self.scheduler.has_room():
             self._cut_run(self._steps_before(at), now)
+
+    def _queueing_us(self, prompt: int) -> int:
+        delay = self._queue_base + self._queue_per_token * prompt
+        if not delay <= LONGEST_US:
+            raise _too_long(self.config, f"the queueing delay of a prompt of {prompt} tokens", delay)
+        return int(delay)
 
     def _join_until(self, time: int) -> None:
         """Queue the sequences whose queueing delay ends at ``time`` or before."""
@@ -248,6 +266,8 @@ class Instance:
             del ends[0]
         else:
             many = model.decode_us(decodes, context, steps)
+            if many[-1] > LONGEST_US:
+                raise _too_long(self.config, "a step", int(many[-1]))
             if first:
                 whole = np.empty(steps + 1, np.int64)
                 whole[0] = first
@@ -361,7 +381,8 @@ class Instance:
         tokens = sequence.output - 1
         if sequence.stage is _DECODE:
             formed = self.scheduler.decoded(sequence) - self._decoded_ahead(sequence)
-            tokens = formed - self._formed_ahead + passed
+            missed = self._batch is not None and self._batch.misses(sequence)
+            tokens = formed - self._formed_ahead + passed + missed
         last = int(self._ends[passed - 1]) if passed else self._started_us
         last_us = last - sequence.unreached_us + tokens * self._per_token_us
         return tokens, first + self._per_token_us, last_us

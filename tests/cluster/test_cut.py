@@ -127,3 +127,10 @@ def test_requests_that_have_not_reached_an_instance() -> None:
         ("incomplete", -1),
     ]
     assert cluster.injected == 4
+
+
+def test_a_step_that_misses_a_sequence_takes_none_of_its_tokens() -> None:
+    alone = config(6, block_size=2, max_num_seqs=2, max_num_batched_tokens=5, preemption="priority")
+    requests = [request(4, 1, 7, slo_class="batch"), request(9, 6, 4, slo_class="critical")]
+    _, served = cut([alone], requests, 45)
+    assert outcomes(served)[1] == ("incomplete", 25, 35, 5, 2)

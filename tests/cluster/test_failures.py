@@ -64,6 +64,19 @@ def test_coefficients_that_overflow_together_are_refused_in_the_run() -> None:
         run(config(beta=(10, 1.7e308, 0)), request(0, 2, 1))
 
 
+@pytest.mark.parametrize(
+    ("coefficients", "output", "what"),
+    [
+        ({"beta": (9e18, 0, 0)}, 300, "a step takes 9e\\+18 us"),
+        ({"alpha": (0, 1e308, 0)}, 1, "the queueing delay of a prompt of 10 tokens takes inf us"),
+        ({"alpha": (1e300, 0, 0)}, 1, "the queueing delay of a prompt of 0 tokens takes 1e\\+300 us"),
+    ],
+)
+def test_times_beyond_the_clock_are_refused(coefficients: dict[str, Any], output: int, what: str) -> None:
+    with pytest.raises(BlisError, match=f"instance_0: with the latency model alpha-beta, {what}, more than the"):
+        run(config(**coefficients), request(0, 10, output))
+
+
 def test_nothing_is_shorter_than_a_microsecond() -> None:
     cluster, _ = run(config(beta=(0, 0, 0)), request(output=4))
     assert cluster.instances[0].step_ends == [1, 2, 3, 4]
