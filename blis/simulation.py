@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,11 @@ import simpy
 from blis.clients.build import start
 from blis.cluster.cluster import Cluster
 from blis.cluster.virtual_time import VirtualTime
+from blis.errors import BlisError
+from blis.spec import catalogue
 from blis.spec.client import ClientSpec
 from blis.spec.deployment import DeploymentSpec, deployment_from_dict, load_deployment
+from blis.spec.instance import InstanceConfig
 from blis.spec.workload import WorkloadSpec, load_workload, workload_from_dict
 from blis.trace.header import NetworkFacts, SloFacts, TraceHeader
 from blis.trace.trace import Trace
@@ -84,9 +87,11 @@ def simulate(
     for doubt in workload.warnings:
         warn(doubt)
     env = VirtualTime()
+    configs = cluster_spec.resolve()
+    _check_models(workload, configs)
     cluster = Cluster(
         env,
-        cluster_spec.resolve(),
+        configs,
         workload.seed,
         admission=cluster_spec.admission,
         routing=cluster_spec.routing,
@@ -115,6 +120,29 @@ def _deployment(deployment: DeploymentSpec | Mapping[str, Any] | str | Path | No
     if deployment is None:
         return DeploymentSpec()
     return deployment_from_dict(dict(deployment)) if isinstance(deployment, Mapping) else load_deployment(deployment)
+
+
+def _check_models(workload: WorkloadSpec, configs: Sequence[InstanceConfig]) -> None:
+    """Refuse clients that ask for a model the cluster doesn't serve, or one of several: nothing routes by model yet."""
+    served = sorted({config.model.name for config in configs})
+    for client in workload.clients:
+        if not client.model:
+            continue
+        try:
+            wanted = catalogue.model(client.model, workload.base_dir).name
+        except BlisError:
+            wanted = client.model
+        if wanted not in served:
+            raise BlisError(
+                f"client {client.id!r} asks for the model {client.model!r}, but the deployment serves"
+                f" {', '.join(served)}: deploy that model, or leave out the client's model"
+            )
+        if len(served) > 1:
+            raise BlisError(
+                f"client {client.id!r} asks for the model {client.model!r}, and the deployment's pools serve several"
+                f" ({', '.join(served)}): routing by model is not modelled; simulate each model's clients and pools by"
+                " themselves, or leave out the clients' models"
+            )
 
 
 def _header(workload: WorkloadSpec, deployment: DeploymentSpec, cluster: Cluster) -> TraceHeader:
@@ -147,7 +175,7 @@ def _header(workload: WorkloadSpec, deployment: DeploymentSpec, cluster: Cluster
 
 def _network(client: ClientSpec) -> NetworkFacts:
     assert client.network is not None
-    return NetworkFacts(rtt_ms=client.network.rtt_ms, bandwidth_mbps=client.network.bandwidth_mbps)
+    return NetworkFacts(rtt_ms=client.network.rtt_ms, bandwidth_mbps=client.network.bandwidth_mbps or None)
 
 
 def _targets(client: ClientSpec) -> SloFacts:

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 import blis
+from blis.errors import BlisError
 from blis.metrics import summarize
 from blis.simulation import Progress
+from blis.spec.workload import parse_workload
+from blis.trace.header import NetworkFacts
 from blis.trace.trace import Trace
 
 STEP_US = 1000
@@ -239,3 +243,54 @@ def test_every_status_of_a_simulation_is_counted() -> None:
     assert (conservation.injected, conservation.completed) == (len(trace), counts["ok"])
     assert (conservation.rejected, conservation.timed_out) == (counts["rejected"], counts["timeout"])
     assert conservation.running + conservation.queued == counts["incomplete"]
+
+
+def one_client(**facts: Any) -> dict[str, Any]:
+    return {
+        "version": "2",
+        "aggregate_rate": 5.0,
+        "num_requests": 3,
+        "clients": [
+            {
+                "id": "a",
+                "rate_fraction": 1.0,
+                "arrival": {"process": "constant"},
+                "input_distribution": {"type": "constant", "params": {"value": 10}},
+                "output_distribution": {"type": "constant", "params": {"value": 2}},
+                **facts,
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("network", "bandwidth"), [({"rtt_ms": 20}, None), ({"rtt_ms": 20, "bandwidth_mbps": 0}, None),
+                               ({"rtt_ms": 20, "bandwidth_mbps": 100}, 100)]
+)  # fmt: skip
+def test_the_header_has_the_clients_networks(
+    network: dict[str, float], bandwidth: float | None, tmp_path: Path
+) -> None:
+    trace = blis.simulate(one_client(network=network))
+    trace.write(tmp_path / "run")
+    for header in (trace.header, Trace.read(tmp_path / "run").header):
+        assert header.network == {"a": NetworkFacts(rtt_ms=20, bandwidth_mbps=bandwidth)}
+        assert "network" not in header.run
+
+
+def test_a_model_that_is_not_served_is_refused() -> None:
+    with pytest.raises(BlisError, match=r"client 'a' asks for the model 'qwen2.5-7b', but the deployment serves llama"):
+        blis.simulate(one_client(model="qwen2.5-7b"))
+    pools = [{"name": "p", "instances": 1}, {"name": "q", "instances": 1, "model": "qwen2.5-7b"}]
+    with pytest.raises(BlisError, match="routing by model is not modelled"):
+        blis.simulate(one_client(model="qwen2.5-7b"), {"pools": pools})
+    trace = blis.simulate(one_client(model="meta-llama/llama-3.1-8b-instruct"))
+    assert trace.column("model").tolist() == ["meta-llama/llama-3.1-8b-instruct"] * 3
+
+
+def test_the_header_has_the_workload_that_was_run() -> None:
+    text = yaml.safe_dump(one_client())
+    plain, changed = parse_workload(text), parse_workload(text, overrides={"seed": 9, "num_requests": 2})
+    assert blis.simulate(plain).header.spec == text
+    header = blis.simulate(changed).header
+    assert header.spec is not None
+    assert parse_workload(header.spec) == changed

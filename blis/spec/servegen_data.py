@@ -237,12 +237,16 @@ def _row(cells: list[str]) -> list[float]:
     row[3] = PATTERNS.index(cells[3])
     # A silent window has nothing but a start and a rate of 0, and no pattern means that no parameters follow.
     used = 2 if row[3] == 0 or _number(cells[1]) == 0 else len(COLUMNS)
-    for at in range(used):
+    for at in range(len(COLUMNS)):
         if at == 3:
             continue
         number = _number(cells[at])
+        if number is None and at >= used and not cells[at]:
+            continue
         if number is None or number < 0:
             raise ValueError(f"{COLUMNS[at]}: must be a number >= 0, found {cells[at]!r}")
+        if at >= used:
+            continue
         if at == 4 and number == 0:
             raise ValueError(f"{COLUMNS[at]}: must be above 0 for the pattern {cells[3]}, found {cells[at]!r}")
         row[at] = number

@@ -98,7 +98,7 @@ class WorkloadSpec(StrictModel):
 
     @property
     def text(self) -> str:
-        """The YAML this was read from, overrides not applied; for a spec made in Python, YAML that gives it."""
+        """The YAML this was read from; for a spec made in Python, or read with overrides, YAML that gives it."""
         if self._text is not None:
             return self._text
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
@@ -144,7 +144,8 @@ class WorkloadSpec(StrictModel):
         clients = clients if isinstance(clients, list | tuple) else [None] if clients else []
         if not clients and not lookup(raw.get("servegen_data"), "path"):
             yield ("clients",), _NO_CLIENTS
-        if raw.get("horizon") is None and raw.get("num_requests") is None:
+        spanned = not clients and lookup(raw.get("servegen_data"), "span_end") is not None
+        if raw.get("horizon") is None and raw.get("num_requests") is None and not spanned:
             yield (), _ENDLESS
         aggregate = raw.get("aggregate_rate")
         if clients and raw.get("servegen_data") is not None and is_number(aggregate) and aggregate > 0:
@@ -253,7 +254,7 @@ def _build(
     except SpecError as error:
         raise SpecError([_with_source(problem, given) for problem in error.problems]) from None
     noted += doubts(spec)
-    spec._text = text
+    spec._text = None if given else text
     spec._base_dir = base_dir
     spec._warnings = tuple(str(Problem(file, locate(path), path_text(path), note)) for path, note in noted)
     return spec

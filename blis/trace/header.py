@@ -77,7 +77,7 @@ class TraceHeader(StrictModel):
         data = dict(raw)
         older = {key: data.pop(key) for key in _OLDER_KEYS if key in data}
         if isinstance(network := data.get("network"), Mapping) and network:
-            if not any(isinstance(value, Mapping) for value in network.values()):
+            if not any(isinstance(value, Mapping | NetworkFacts) for value in network.values()):
                 older["network"] = data.pop("network")
         if older and isinstance(data.get("run", {}), Mapping):
             data["run"] = {**older, **data.get("run", {})}
