@@ -1,4 +1,4 @@
-"""The KV cache of one instance: block counts, prefix sharing and the free list's order (ENGINE.md, section 5).
+"""The KV cache of one instance: block counts, prefix sharing and the free list's order (docs/explanation/engine.md).
 
 The free list is a head of blocks nobody can find again, a mere count, and behind it a queue of runs: findable blocks as
 :class:`~blis.cluster.chains.Fragment`, others as counts again. Blocks are allocated from the head and released to the

@@ -12,7 +12,7 @@ __all__ = ["Moment", "Order"]
 
 
 class Order(IntEnum):
-    """Who comes first within one microsecond; what is equal here goes by insertion (ENGINE.md, section 2).
+    """Who comes first within one microsecond; what is equal here goes by insertion (docs/explanation/engine.md).
 
     ARRIVAL is the priority of SimPy's own timeouts, by which clients wake.
     """

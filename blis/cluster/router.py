@@ -1,4 +1,4 @@
-"""Routing policies: which instance serves a request (ENGINE.md, section 6)."""
+"""Routing policies: which instance serves a request (docs/explanation/engine.md)."""
 
 from __future__ import annotations
 

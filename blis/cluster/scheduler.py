@@ -1,4 +1,4 @@
-"""Batch formation on one instance: who runs in the next step (ENGINE.md, sections 2 to 5).
+"""Batch formation on one instance: who runs in the next step (docs/explanation/engine.md).
 
 Nothing about a decoding sequence is touched between its first and its last step. What a step needs to know of all of
 them together is kept in sums: how many there are, their context, when each ends (buckets by step), and how many need

@@ -1,4 +1,4 @@
-"""Scorers of the weighted router: how well each instance suits a request, in [0, 1] (ENGINE.md, section 6)."""
+"""Scorers of the weighted router: how well each instance suits a request, in [0, 1] (docs/explanation/engine.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wait queues: the order in which an instance admits sequences (ENGINE.md, section 6)."""
+"""Wait queues: the order in which an instance admits sequences (docs/explanation/engine.md)."""
 
 from __future__ import annotations
 
