@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.latency.base import BatchSums, Overheads
-from blis.latency.durations import LONGEST_US, coefficients, decode_run_us, few_decodes_us, whole_us
+from blis.latency.durations import coefficients, decode_run_us, few_decodes_us, whole_us
 from blis.spec.catalogue import Gpu, ModelShape
 
 __all__ = ["TrainedPhysics"]
@@ -90,8 +90,5 @@ class TrainedPhysics:
 
     def few_decodes_us(self, decodes: int, context: int, steps: int) -> list[int]:
         """Durations of a short run of decode steps; see :class:`blis.latency.LatencyModel`."""
-        base, slope = self._fixed + self._decode * decodes + self._sequence * decodes, self._context
-        last = context + steps * decodes
-        if decodes and base + slope * context >= 1.0 and base + slope * last < LONGEST_US:
-            return [int(base + slope * tokens) for tokens in range(context, last, decodes)]
-        return few_decodes_us(base, slope, decodes, context, steps, _NAME)
+        base = self._fixed + self._decode * decodes + self._sequence * decodes
+        return few_decodes_us(base, self._context, decodes, context, steps, _NAME)
