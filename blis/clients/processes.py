@@ -24,12 +24,15 @@ __all__ = ["Arrival", "Arrivals", "open_loop", "rank_priority"]
 class Arrival(simpy.Event):
     """A timeout after ``delay`` microseconds that comes before plain timeouts of the same microsecond."""
 
+    # What SimPy sets on each event anew.
+    _ok = True
+    _value = None
+    _defused = False
+
     def __init__(self, env: simpy.Environment, delay: int, priority: EventPriority) -> None:
         # As simpy.Timeout does, without going through Event.__init__, since this runs once per request.
         self.env = env
         self.callbacks = []
-        self._value = None
-        self._ok = True
         env.schedule(self, priority, delay)
 
 

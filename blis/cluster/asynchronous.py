@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from blis.cluster.instance import MOST_STEPS, Instance
-from blis.cluster.moment import Moment, Order
 from blis.cluster.sequence import Batch, Sequence, Stage
 
 __all__ = ["AsynchronousInstance"]
@@ -41,8 +40,7 @@ class AsynchronousInstance(Instance):
         else:
             self._plan(batch)
             self._time_run(batch.decodes, batch.decode_context, self._count_steps(batch), now)
-        self._wake_us = int(self._ends[-1])
-        self._wake = Moment(self.env, self._wake_us - now, Order.STEP)
+        self._sleep(int(self._ends[-1]), now)
 
     def _take_planned(self) -> Batch | None:
         """Return the batch formed ahead, unless all that were in it have left since."""

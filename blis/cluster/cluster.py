@@ -27,11 +27,13 @@ from blis.trace.table import RecordTable
 __all__ = ["Cluster"]
 
 _CODES = {status: STATUS_CODES[status] for status in Status}
-_OK = _CODES[Status.OK]
+_DONE = Status.OK
+_OK = _CODES[_DONE]
 _STOPPED = FINISH_CODES[FinishReason.STOP]
 _CAPPED = FINISH_CODES[FinishReason.LENGTH]
 _UNFINISHED = FINISH_CODES[FinishReason.NONE]
 _NO_PARTS = (0, 0, 0, 0)
+_new_outcome = tuple.__new__
 
 
 class Cluster:
@@ -136,7 +138,7 @@ class Cluster:
     ) -> None:
         """Write the request's row, and fire its event if somebody waits for it."""
         request = sequence.request
-        completed = status is Status.OK
+        completed = status is _DONE
         code = _OK if completed else _CODES[status]
         self.counts[code] += 1
         self.ended += 1
@@ -181,12 +183,16 @@ class Cluster:
             sequence.last_step if logged else -1,
         )
         done = sequence.done
-        outcome = Outcome(
-            request.request_id,
-            status,
-            tokens,
-            first_us if first_us >= 0 else None,
-            last_us if last_us >= 0 else None,
+        # As Outcome(...), without the call in between.
+        outcome = _new_outcome(
+            Outcome,
+            (
+                request.request_id,
+                status,
+                tokens,
+                first_us if first_us >= 0 else None,
+                last_us if last_us >= 0 else None,
+            ),
         )
         if done.callbacks:
             done.succeed(outcome)

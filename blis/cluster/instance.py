@@ -1,4 +1,7 @@
-"""One simulated instance: a SimPy process that forms a batch, sleeps until its step ends, and starts the next.
+"""One simulated instance: forms a batch, sleeps until its step ends, and starts the next.
+
+It is a SimPy process in all but form: resuming a generator would cost a twentieth of a simulation, so the event that
+wakes the instance calls it directly.
 
 This is the hot path of a simulation. Who changes it should count bytecodes per request before and after
 (docs/explanation/performance.md says how).
@@ -7,7 +10,6 @@ This is the hot path of a simulation. Who changes it should count bytecodes per 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Generator
 from heapq import heappop, heappush
 from itertools import accumulate
 from typing import Protocol
@@ -36,6 +38,7 @@ LONGEST_US = 1 << 50
 _UNLIMITED = 1 << 62
 _DECODE, _WAITING, _GONE = Stage.DECODE, Stage.WAITING, Stage.GONE
 _STEP = Order.STEP
+_OK = Status.OK
 
 
 def _too_long(config: InstanceConfig, what: str, duration: float) -> BlisError:
@@ -102,9 +105,9 @@ class Instance:
         self._started_us = 0
         self._formed_ahead = 0
         self._overdue: list[Sequence] = []
-        self._wake: simpy.Event = simpy.Event(env)
+        self._wake: Moment | None = None
         self._wake_us = _UNLIMITED
-        self.process = env.process(self._serve())
+        self._on_wake = self._serve
 
     # -- what comes in
 
@@ -178,11 +181,14 @@ class Instance:
     # -- waking
 
     def _wake_at(self, at: int, now: int) -> None:
-        """Wake the process at ``at`` instead of whenever it would have woken."""
-        old = self._wake
-        self._wake = Moment(self.env, at - now, _STEP)
-        self._wake_us = at
-        self._wake.callbacks, old.callbacks = old.callbacks, []
+        """Wake at ``at`` instead of whenever the instance would have woken."""
+        if self._wake is not None:
+            self._wake.callbacks = []
+        self._sleep(at, now)
+
+    def _sleep(self, until: int, now: int) -> None:
+        self._wake_us = until
+        self._wake = Moment(self.env, until - now, _STEP, self._on_wake)
 
     def _steps_before(self, time: int) -> int:
         """Return how many steps of the run end before ``time``."""
@@ -197,17 +203,15 @@ class Instance:
             self._durations = self._durations[: steps + 1]
             self._wake_at(int(ends[steps]), now)
 
-    # -- the process
+    # -- one awakening
 
-    def _serve(self) -> Generator[simpy.Event, None, None]:
-        while True:
-            yield self._wake
-            now = self._wake_us
-            if self._batch is not None:
-                self._finish(now, self._batch)
-            if self.next_join_us <= now:
-                self._join_until(now)
-            self._start(now)
+    def _serve(self, _: simpy.Event) -> None:
+        now = self._wake_us
+        if self._batch is not None:
+            self._finish(now, self._batch)
+        if self.next_join_us <= now:
+            self._join_until(now)
+        self._start(now)
 
     def _start(self, now: int) -> None:
         """Start the next step, or a run of like ones, or fall idle."""
@@ -229,17 +233,16 @@ class Instance:
                     self._time_run(scheduler.decodes, scheduler.context, more, now, first)
         else:
             self._time_run(batch.decodes, batch.decode_context, 1 + scheduler.like_steps(MOST_STEPS), now)
-        end = self._wake_us = int(self._ends[-1])
-        self._wake = Moment(self.env, end - now, _STEP)
+        ends = self._ends
+        self._sleep(ends[-1] if type(ends) is list else int(ends[-1]), now)
 
     def _fall_idle(self, now: int) -> None:
         self._batch = None
         if self._joining:
-            self._wake_us = self.next_join_us
-            self._wake = Moment(self.env, self._wake_us - now, _STEP)
+            self._sleep(self.next_join_us, now)
         else:
             self._wake_us = _UNLIMITED
-            self._wake = simpy.Event(self.env)
+            self._wake = None
 
     def _time_step(self, batch: Batch, now: int) -> int:
         """Set and return the duration of a step that begins now; scheduling delays end with its begin."""
@@ -254,10 +257,13 @@ class Instance:
     def _time_run(self, decodes: int, context: int, steps: int, now: int, first: int = 0) -> None:
         """Set durations and ends of a run of decode steps, after a step of ``first`` µs (0: none) that begins now."""
         model = self._model
-        join = self.next_join_us if self.scheduler.has_room() else _UNLIMITED
-        if steps > _FEW_STEPS and join < _UNLIMITED:
-            # Steps get no shorter as contexts grow, so that no more than these end before the next sequence joins.
-            steps = min(steps, 1 + (join - now) // model.few_decodes_us(decodes, context, 1)[0])
+        join = self.next_join_us
+        if join < _UNLIMITED:
+            if not self.scheduler.has_room():
+                join = _UNLIMITED
+            elif steps > _FEW_STEPS:
+                # Steps get no shorter as contexts grow, so that no more than these end before the next sequence joins.
+                steps = min(steps, 1 + (join - now) // model.few_decodes_us(decodes, context, 1)[0])
         if steps <= _FEW_STEPS:
             few = self._durations = model.few_decodes_us(decodes, context, steps)
             if first:
@@ -276,7 +282,7 @@ class Instance:
             self._durations = many
             self._ends = many.cumsum()
             self._ends += now
-        if len(self._ends) > 1 and self._ends[-2] >= join:
+        if join < _UNLIMITED and len(self._ends) > 1 and self._ends[-2] >= join:
             last = self._steps_before(join) + 1
             self._ends = self._ends[:last]
             self._durations = self._durations[:last]
@@ -302,11 +308,12 @@ class Instance:
             scheduler.advance(more - self._formed_ahead)
         if self.step_ends is not None:
             self.step_ends.extend(map(int, self._ends))
-        flush = self._tokens.append(durations)
+        self._tokens.append(durations)
         self._account(batch)
         if batch.chunks:
-            for sequence, epoch, *_ in batch.chunks:
-                if sequence.epoch == epoch and sequence.first_token_us < 0 and sequence.stage >= _DECODE:
+            for chunk in batch.chunks:
+                sequence = chunk[0]
+                if sequence.first_token_us < 0 and sequence.epoch == chunk[1] and sequence.stage >= _DECODE:
                     sequence.first_token_us = int(self._ends[0])
         if batch.unreached:
             for sequence, epoch in batch.unreached:
@@ -314,10 +321,12 @@ class Instance:
                     sequence.unreached_us += int(durations[0])
         if self._overdue:
             self._end_overdue(batch, now)
-        else:
+        elif batch.leaving:
             for sequence in batch.leaving:
                 self._complete(sequence, now)
-        if flush:
+        else:
+            return
+        if self._tokens.full():
             self._flush()
 
     def _account(self, batch: Batch) -> None:
@@ -331,7 +340,7 @@ class Instance:
             self._tokens.count(sequence.span_start, sequence.last_step)
             for first, last in sequence.spans:
                 self._tokens.count(first, last)
-        self._end(sequence, now, Status.OK, tokens, self._completion_us if tokens else 0)
+        self._end(sequence, now, _OK, tokens, self._completion_us if tokens else 0)
 
     def _end_overdue(self, batch: Batch, now: int) -> None:
         """Let sequences go whose deadline has passed, in running order together with those that have completed."""
@@ -363,7 +372,7 @@ class Instance:
             per_token = self._per_token_us
             first_us = first + per_token
             last_us = now - sequence.unreached_us + extra_us + (tokens * per_token if tokens else per_token)
-        self.scheduler.leave(sequence, last_token=status is Status.OK and tokens > 0)
+        self.scheduler.leave(sequence, last_token=status is _OK and tokens > 0)
         self.in_flight -= 1
         self.load -= 2
         self._ended(sequence, now, status, tokens, first_us, last_us)

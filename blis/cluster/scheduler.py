@@ -54,6 +54,9 @@ class Scheduler:
         self._order = 0
         self._newest_decode = -1
         self._head_may_change = False
+        # Batches without chunks are used again: of one instance, at most two batches exist at a time.
+        self._plain = Batch(0, 0)
+        self._spare = Batch(0, 0)
 
     # -- the wait queue
 
@@ -86,7 +89,13 @@ class Scheduler:
         if budget >= 0 and need <= kv.free and not self.prefilling and not kv.crowded:
             if need:
                 kv.take(need)
-            batch = Batch(self.decodes, self.context)
+            if self.waiting:
+                batch = Batch(self.decodes, self.context)
+            else:
+                batch, self._plain, self._spare = self._plain, self._spare, self._plain
+                batch.decodes = batch.sequences = self.decodes
+                batch.decode_context = self.context
+                batch.leaving = ()
         else:
             batch, budget = self._continue(budget, need) or form_explicitly(self)
         self.context += batch.decodes
@@ -187,8 +196,9 @@ class Scheduler:
         if self.step in self.ending:
             self.retire(batch)
         leaving: tuple[Sequence, ...] = ()
-        for sequence, epoch, *_ in batch.chunks:
-            if sequence.progress == sequence.prompt and sequence.epoch == epoch and sequence.stage is _PREFILL:
+        for chunk in batch.chunks:
+            sequence = chunk[0]
+            if sequence.progress == sequence.prompt and sequence.epoch == chunk[1] and sequence.stage is _PREFILL:
                 if sequence.output > 1:
                     self._start_decode(sequence)
                 else:

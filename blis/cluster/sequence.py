@@ -24,6 +24,9 @@ class Stage(IntEnum):
     GONE = 5
 
 
+_ROUTED = Stage.ROUTED
+
+
 class Sequence(Holding):
     """The scheduler's record of a request.
 
@@ -66,7 +69,7 @@ class Sequence(Holding):
         self.prompt = request.prompt_tokens
         self.output = request.output_tokens
         self.arrival_us = request.arrival_us
-        self.stage = Stage.ROUTED
+        self.stage: Stage = _ROUTED
         self.instance = self.scheduling_delay_us = self.first_token_us = -1
         self.priority = self.progress = self.cached_tokens = self.order = self.epoch = 0
         self.first_step = self.last_step = self.span_start = self.unreached_us = 0

@@ -16,7 +16,7 @@ from blis.trace.histogram import Histogram
 
 __all__ = ["TokenLog"]
 
-_FLUSH = 1 << 13
+_FLUSH = 1 << 12
 
 
 class TokenLog:
@@ -35,14 +35,16 @@ class TokenLog:
         self._carried = 0
         self._flush_at = _FLUSH
 
-    def append(self, durations: list[int] | npt.NDArray[np.int64]) -> bool:
-        """Note the durations of the next steps, in order; return whether it is time to :meth:`flush`."""
-        log = self._durations
-        if isinstance(durations, list):
-            log.extend(durations)
+    def append(self, durations: list[int] | npt.NDArray[np.int64]) -> None:
+        """Note the durations of the next steps, in order."""
+        if type(durations) is list:
+            self._durations.extend(durations)
         else:
-            log.frombytes(durations.tobytes())
-        return len(log) >= self._flush_at
+            self._durations.frombytes(durations.tobytes())  # type: ignore[union-attr]
+
+    def full(self) -> bool:
+        """Whether it is time to :meth:`flush`."""
+        return len(self._durations) >= self._flush_at
 
     def count(self, first: int, last: int) -> None:
         """Count one token in each of the steps ``first`` to ``last``, both included."""

@@ -14,7 +14,7 @@ from blis.request import ClientFacts
 
 __all__ = ["CHUNK_ROWS", "ROW", "RecordTable"]
 
-CHUNK_ROWS = 16384
+CHUNK_ROWS = 8192
 """Rows per chunk: memory grows in steps of this many."""
 _SHIFT = CHUNK_ROWS.bit_length() - 1
 _MASK = CHUNK_ROWS - 1
