@@ -28,10 +28,11 @@ _OLDER_KEYS = ("created_at", "workload_spec", "workload_seed")
 
 
 class NetworkFacts(StrictModel):
-    """The network between a client and the servers."""
+    """The network between a client and the servers; round trips are uniform in rtt ± jitter."""
 
     rtt_ms: NonNegative = 0.0
     bandwidth_mbps: Positive | None = None
+    jitter_ms: NonNegative | None = None
 
 
 class SloFacts(StrictModel):
