@@ -7,62 +7,17 @@ Fields of later kinds of traffic (sessions, reasoning, multimodal inputs, closed
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field
 
+from blis.spec.arrival import ArrivalSpec
 from blis.spec.distributions import Distribution, length_findings
-from blis.spec.fields import (
-    Count,
-    Flag,
-    Micros,
-    Name,
-    NonNegative,
-    PositiveCount,
-    PositiveMicros,
-    RealNumber,
-    Text,
-    parse_us,
-)
+from blis.spec.fields import Count, Flag, Name, NonNegative, PositiveCount, PositiveMicros, Text, as_us
+from blis.spec.lifecycle import LifecycleSpec
 from blis.spec.strict import Finding, StrictModel, is_number, lookup, shown
 
-__all__ = ["ArrivalSpec", "ClientSpec", "LifecycleSpec", "NetworkSpec", "SloTargets", "WindowSpec"]
-
-_CV_RANGES = {"gamma": (0.0, False, 10.0), "weibull": (0.01, True, 10.4)}
-_FIXED_CV = {"poisson": 1, "constant": 0}
-
-
-class ArrivalSpec(StrictModel):
-    """How a client's requests are spaced; the rate comes from elsewhere.
-
-    ``cv`` is the coefficient of variation of the gaps, their standard deviation over their mean: needed by gamma, in
-    (0, 10], and weibull, in [0.01, 10.4]. A poisson process has 1 and a constant one 0, which may be said but not
-    changed.
-    """
-
-    process: Literal["poisson", "gamma", "weibull", "constant"] = Field(description="Kind of renewal process.")
-    cv: RealNumber | None = Field(
-        default=None, description="Coefficient of variation of the gaps: gamma takes (0, 10], weibull [0.01, 10.4]."
-    )
-
-    @classmethod
-    def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        """Gamma and weibull need a cv in their range."""
-        process, cv = raw.get("process"), raw.get("cv")
-        if not isinstance(process, str):
-            return
-        if process in _CV_RANGES:
-            low, closed, high = _CV_RANGES[process]
-            allowed = f"{'[' if closed else '('}{low:g}, {high:g}]"
-            if cv is None:
-                yield ("cv",), f"missing; a {process} process needs its cv, a number in {allowed}"
-            elif is_number(cv) and abs(cv) < float("inf") and not (low <= cv <= high and (closed or cv > low)):
-                yield ("cv",), f"the cv of a {process} process must be in {allowed}, found {shown(cv)}"
-        elif process in _FIXED_CV and is_number(cv) and abs(cv) < float("inf") and cv != _FIXED_CV[process]:
-            fixed = _FIXED_CV[process]
-            hint = "leave it out, or choose gamma or weibull"
-            yield ("cv",), f"the cv of a {process} process is always {fixed}; {hint}; found {shown(cv)}"
+__all__ = ["ClientSpec", "NetworkSpec", "SloTargets"]
 
 
 class NetworkSpec(StrictModel):
@@ -70,43 +25,6 @@ class NetworkSpec(StrictModel):
 
     rtt_ms: NonNegative = Field(default=0.0, description="Round-trip time in milliseconds.")
     bandwidth_mbps: NonNegative = Field(default=0.0, description="Bandwidth in Mbit/s each way; 0 means unlimited.")
-
-
-class WindowSpec(StrictModel):
-    """A stretch of time, [start_us, end_us)."""
-
-    start_us: Micros = Field(description="First microsecond in the window, counted from the run's start.")
-    end_us: Micros = Field(description="First microsecond after the window.")
-
-    @classmethod
-    def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        """A window must not be empty."""
-        start, end = _us(raw.get("start_us")), _us(raw.get("end_us"))
-        if start is not None and end is not None and start >= end:
-            yield ("start_us",), f"must be before end_us, which is {end}; found {shown(raw['start_us'])}"
-
-
-class LifecycleSpec(StrictModel):
-    """When a client is active: in its windows, which don't overlap."""
-
-    windows: tuple[WindowSpec, ...] = Field(
-        description="The windows in which the client sends.", json_schema_extra={"minItems": 1}
-    )
-
-    @classmethod
-    def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        """There is a window, and windows don't overlap."""
-        windows = raw.get("windows")
-        if not isinstance(windows, list | tuple):
-            return
-        if not windows:
-            yield ("windows",), "must have at least one window; leave lifecycle out for a client that is always active"
-        spans = [(_us(lookup(w, "start_us")), _us(lookup(w, "end_us")), i) for i, w in enumerate(windows)]
-        whole = sorted((start, end, i) for start, end, i in spans if start is not None and end is not None)
-        for (_, previous_end, previous), (start, _, index) in pairwise(whole):
-            if start < previous_end:
-                text = f"overlaps windows[{previous}], which ends at {previous_end}; join the two windows"
-                yield ("windows", index, "start_us"), text
 
 
 class SloTargets(StrictModel):
@@ -158,7 +76,7 @@ class ClientSpec(StrictModel):
     @classmethod
     def prepare(cls, raw: dict[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
         """Move slo_target_us, where it is sound, into slo_targets."""
-        target = _us(raw.get("slo_target_us"))
+        target = as_us(raw.get("slo_target_us"))
         targets = raw.get("slo_targets")
         if not target or not isinstance(targets, dict | None) or (targets or {}).get("ttft_us") is not None:
             return raw
@@ -174,11 +92,3 @@ class ClientSpec(StrictModel):
             yield ("prefix_length",), f"needs prefix_group, the name of who shares it; found {shown(length)} without"
         if raw.get("slo_target_us") is not None and lookup(raw.get("slo_targets"), "ttft_us") is not None:
             yield ("slo_target_us",), "means slo_targets.ttft_us, which is given too; keep one of them"
-
-
-def _us(value: Any) -> int | None:
-    """Return a raw time in µs, or None where it isn't one."""
-    try:
-        return None if value is None else parse_us(value)
-    except ValueError:
-        return None

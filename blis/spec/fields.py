@@ -31,6 +31,7 @@ __all__ = [
     "Probability",
     "RealNumber",
     "Text",
+    "as_us",
     "duration",
     "parse_us",
     "real",
@@ -207,3 +208,11 @@ def parse_us(value: int | float | str) -> int:
         return int(duration().check(value))
     except PydanticCustomError as error:
         raise ValueError(error.message()) from None
+
+
+def as_us(value: Any) -> int | None:
+    """Return a raw time in microseconds, None where it isn't one; for checks between values."""
+    try:
+        return None if value is None else parse_us(value)
+    except ValueError:
+        return None

@@ -111,7 +111,7 @@ def distribution(
     """Return a workload of one client, ``name``, whose prompts and outputs have the given lengths in tokens.
 
     ``rate`` counts requests/s, ``arrival`` and ``cv`` say how they are spaced (see
-    :class:`~blis.spec.client.ArrivalSpec`); arrivals stop after ``num_requests`` or at ``horizon`` (microseconds, or
+    :class:`~blis.spec.arrival.ArrivalSpec`); arrivals stop after ``num_requests`` or at ``horizon`` (microseconds, or
     text with a unit), of which one is needed. ``prefix_tokens`` start every prompt, the same for all, on top of
     ``prompt``.
 

@@ -14,10 +14,12 @@ import yaml
 from pydantic import Field, PrivateAttr
 
 from blis.errors import Problem, SpecError
-from blis.spec.client import ArrivalSpec, ClientSpec, LifecycleSpec, NetworkSpec, SloTargets, WindowSpec
+from blis.spec.arrival import ArrivalSpec
+from blis.spec.client import ClientSpec, NetworkSpec, SloTargets
 from blis.spec.distributions import Constant, Distribution, Empirical, Exponential, Gaussian, Lognormal, ParetoLognormal
 from blis.spec.doubts import doubts
 from blis.spec.fields import Checked, Count, Micros, NonNegative, refusal
+from blis.spec.lifecycle import LifecycleSpec, WindowSpec
 from blis.spec.servegen import ServeGenSpec
 from blis.spec.strict import (
     Finding,
