@@ -1,0 +1,135 @@
+"""A SimPy environment whose time is the wall clock's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from heapq import heappop, heappush
+from typing import Any
+
+import simpy
+from simpy.events import NORMAL
+
+from blis.server.alarm import Alarm
+
+__all__ = ["WallClockEnvironment"]
+
+_TURN_NS = 500_000
+"""How long overdue events are processed before the loop looks after its sockets again."""
+
+
+class WallClockEnvironment(simpy.Environment):
+    """Processes written for :class:`simpy.Environment` run in real time, on asyncio's loop.
+
+    Time is whole microseconds since the start, which is when :meth:`run_async` is first called, or ``start_ns`` (a time
+    of :func:`time.monotonic_ns`, the same for all processes of a machine). With ``speed`` 2 it passes twice as fast.
+
+    An event is never processed before its time. While it is, :attr:`now` is the time it was scheduled for, however late
+    the machine is, so that a schedule doesn't drift; :meth:`clock_us` tells the actual time. Overdue events
+    are processed in order at once, with looks at the sockets in between. What happens outside, such as the answer to
+    an HTTP request, enters through :meth:`complete`, and only so: between events ``now`` lags behind the clock.
+    """
+
+    def __init__(self, *, start_ns: int | None = None, speed: float = 1.0) -> None:
+        super().__init__(0)
+        self._start_ns = start_ns
+        self._tick_ns: int | float = 1000 if speed == 1 else 1000 / speed
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarm: Alarm | None = None
+        self._finished: asyncio.Future[Any] | None = None
+        self._turn_is_due = False
+        self._epoch_us = 0
+
+    @property
+    def epoch_us(self) -> int:
+        """When the start was, in microseconds since 1970; 0 before it."""
+        return self._epoch_us
+
+    def clock_us(self) -> int:
+        """The time now, in microseconds since the start: at most the true one, less than a microsecond behind."""
+        return self.at_us(time.monotonic_ns())
+
+    def at_us(self, moment_ns: int) -> int:
+        """Convert a time of :func:`time.monotonic_ns` to microseconds since the start; negative before it."""
+        return 0 if self._start_ns is None else int((moment_ns - self._start_ns) // self._tick_ns)
+
+    def complete(self, event: simpy.Event, value: Any = None, at_us: int | None = None) -> None:
+        """Let ``event`` succeed with ``value``, from outside of any process; its callbacks run in the loop's next turn.
+
+        The event happens at ``at_us``, by default now. Call it from the loop's own thread.
+        """
+        event._ok = True
+        event._value = value
+        at = self.clock_us() if at_us is None else at_us
+        heappush(self._queue, (max(at, int(self._now)), NORMAL, next(self._eid), event))
+        if not self._turn_is_due and self._loop is not None:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    async def run_async(self, until: simpy.Event | None = None) -> Any:
+        """Process events as they fall due until ``until`` has been processed, and return its value.
+
+        Without ``until``, runs until cancelled. Raises what a process or an event that nobody handles raises. May be
+        called again afterwards: time went on meanwhile.
+        """
+        if until is not None and until.callbacks is None:
+            return until.value
+        if not self._epoch_us:
+            now_ns = time.monotonic_ns()
+            self._start_ns = now_ns if self._start_ns is None else self._start_ns
+            self._epoch_us = (time.time_ns() - (now_ns - self._start_ns)) // 1000
+        self._loop = asyncio.get_running_loop()
+        self._finished = self._loop.create_future()
+        self._alarm = Alarm(self._loop, self._turn)
+        if until is not None:
+            assert until.callbacks is not None
+            until.callbacks.append(self._finish)
+        try:
+            self._turn()
+            return await self._finished
+        finally:
+            if until is not None and until.callbacks is not None:
+                until.callbacks.remove(self._finish)
+            self._alarm.close()
+            self._alarm = self._loop = self._finished = None
+
+    def _finish(self, event: simpy.Event) -> None:
+        assert self._finished is not None
+        if event._ok:
+            self._finished.set_result(event._value)
+        else:
+            event.defused = True
+            self._finished.set_exception(event._value)
+
+    def _turn(self) -> None:
+        """Process the events that are due, as many as the turn's time allows; see to the next turn."""
+        self._turn_is_due = False
+        finished, alarm = self._finished, self._alarm
+        if finished is None or alarm is None or self._loop is None or self._start_ns is None:
+            return
+        queue, end = self._queue, time.monotonic_ns() + _TURN_NS
+        try:
+            while queue and not finished.done():
+                clock_ns = time.monotonic_ns()
+                due = queue[0][0]
+                if due > self.at_us(clock_ns):
+                    # Rounded up, since the alarm must not ring within the microsecond before.
+                    alarm.set(self._start_ns - int(-due * self._tick_ns // 1))
+                    return
+                if clock_ns > end:
+                    self._turn_is_due = True
+                    self._loop.call_soon(self._turn)
+                    return
+                self._process(*heappop(queue))
+        except BaseException as error:
+            if finished.done():
+                raise
+            finished.set_exception(error)
+
+    def _process(self, due: simpy.core.SimTime, priority: object, number: int, event: simpy.Event) -> None:
+        self._now = due
+        callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+        for callback in callbacks:
+            callback(event)
+        if not event._ok and not event.defused:
+            raise event._value
