@@ -39,8 +39,9 @@ class Request:
     Times are whole microseconds since the run's start. ``input_tokens`` is the request's own part of the prompt;
     ``prompt_tokens`` is prefix + session context + own part, and the sum over ``segments``. ``output_tokens`` is how
     many tokens the model would produce, capped at ``max_output_tokens`` already (0: no cap); ``capped`` says whether
-    the cap cut it. ``deadline_us`` is absolute, None without one. ``client_seq`` counts the client's requests from 0.
-    ``parts`` is None unless the request is multimodal. ``request_id`` is given by the target, in order of arrival.
+    the cap cut it. ``deadline_us`` is absolute, None without one. ``client_seq`` numbers the requests that the client
+    has planned, from 0, sent or not, so that it is the same in every run of a workload. ``parts`` is None unless the
+    request is multimodal. ``request_id`` is given by the target, in order of arrival.
     """
 
     client: ClientFacts
@@ -58,6 +59,11 @@ class Request:
     parts: Parts | None = None
     reason_ratio: float = 0.0
     request_id: int = -1
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens of the session's earlier rounds in the prompt; 0 in the first round, and outside sessions."""
+        return self.prompt_tokens - self.client.prefix_length - self.input_tokens if self.round_index else 0
 
 
 class Outcome(NamedTuple):

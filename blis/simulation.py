@@ -14,6 +14,7 @@ from typing import Any
 import simpy
 
 from blis.clients.build import start
+from blis.clients.network import ClientSide
 from blis.cluster.cluster import Cluster
 from blis.cluster.virtual_time import VirtualTime
 from blis.errors import BlisError
@@ -21,6 +22,7 @@ from blis.spec import catalogue
 from blis.spec.client import ClientSpec
 from blis.spec.deployment import DeploymentSpec, deployment_from_dict, load_deployment
 from blis.spec.instance import InstanceConfig
+from blis.spec.multimodal import MEDIA
 from blis.spec.workload import WorkloadSpec, load_workload, workload_from_dict
 from blis.trace.header import NetworkFacts, SloFacts, TraceHeader
 from blis.trace.trace import Trace
@@ -28,6 +30,7 @@ from blis.trace.trace import Trace
 __all__ = ["Progress", "simulate"]
 
 _PROGRESS_SECONDS = 0.2
+_MEDIA_BYTES = [f"{kind}_bytes_per_token" for kind in MEDIA]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,15 @@ def simulate(
         routing=cluster_spec.routing,
         may_cut=cut_at_horizon,
     )
-    start(env, cluster, workload, horizon_us=workload.horizon, num_requests=workload.num_requests, warn=warn)
+    start(
+        env,
+        cluster,
+        workload,
+        horizon_us=workload.horizon,
+        num_requests=workload.num_requests,
+        warn=warn,
+        answering=ClientSide(env, cluster, _networks(workload), workload.seed),
+    )
     with _lazy_collector(), _reported(env, cluster, progress):
         if cut_at_horizon:
             env.drain(workload.horizon)
@@ -167,15 +178,25 @@ def _header(workload: WorkloadSpec, deployment: DeploymentSpec, cluster: Cluster
         seed=workload.seed,
         hardware=", ".join(hardware),
         deployment=deployment.to_dict(),
-        network={client.id: _network(client) for client in workload.clients if client.network is not None},
+        network=_networks(workload),
         slo_targets={client.id: _targets(client) for client in workload.clients if client.slo_targets is not None},
         run=run,
     )
 
 
+def _networks(workload: WorkloadSpec) -> dict[str, NetworkFacts]:
+    return {client.id: _network(client) for client in workload.clients if client.network is not None}
+
+
 def _network(client: ClientSpec) -> NetworkFacts:
     assert client.network is not None
-    return NetworkFacts(rtt_ms=client.network.rtt_ms, bandwidth_mbps=client.network.bandwidth_mbps or None)
+    media = {} if client.multimodal is None else {key: getattr(client.multimodal, key) for key in _MEDIA_BYTES}
+    return NetworkFacts(
+        rtt_ms=client.network.rtt_ms,
+        bandwidth_mbps=client.network.bandwidth_mbps or None,
+        jitter_ms=client.network.jitter_ms or None,
+        **media,
+    )
 
 
 def _targets(client: ClientSpec) -> SloFacts:

@@ -7,28 +7,35 @@ from itertools import pairwise
 
 import simpy
 
+from blis.clients.closed_loop import start_workers
+from blis.clients.plans import ClosedLoopSource, SessionSource
 from blis.clients.processes import Arrivals, open_loop, rank_priority
 from blis.clients.rates import END_OF_TIME_US, RateProfile, merge_windows, shared_profiles
 from blis.clients.servegen_load import chunk_sources
+from blis.clients.sessions import Caller, sessions
 from blis.clients.source import ClientSource, Source
 from blis.clients.target import Target
 from blis.errors import BlisError
+from blis.spec.client import ClientSpec
 from blis.spec.workload import WorkloadSpec
 
-__all__ = ["sources", "start"]
+__all__ = ["Traffic", "sources", "start"]
 
 Warn = Callable[[str], None]
 
+Traffic = Source | SessionSource | ClosedLoopSource
+"""What one client sends: requests that arrive, sessions that arrive, or requests or sessions in a closed loop."""
 
-def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Source]:
-    """Return the open-loop sources of a workload in order of their client ids, whatever the order of the file.
+
+def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Traffic]:
+    """Return the sources of a workload in order of their client ids, whatever the order of the file.
 
     The sources don't depend on ``horizon_us``; ServeGen files are checked as far as it reaches (None: to their end).
     ``warn`` is called with a sentence for everything that can't be used. Raises :class:`BlisError` if ServeGen data
     can't be read at all, or has faults and is strict, and if a client has the id of a chunk.
     """
-    found: list[Source] = [
-        ClientSource(client, profile, spec.seed) for client, profile in zip(spec.clients, _profiles(spec), strict=True)
+    found: list[Traffic] = [
+        _source(client, profile, spec.seed) for client, profile in zip(spec.clients, _profiles(spec), strict=True)
     ]
     if spec.servegen_data is not None:
         found += chunk_sources(spec, horizon_us, warn)
@@ -47,24 +54,48 @@ def start(
     horizon_us: int | None,
     num_requests: int | None,
     warn: Warn,
+    answering: Target | None = None,
 ) -> simpy.Event:
     """Start a process for every client that sends anything; the event returned fires after the last arrival.
 
     Requests arrive in [0, horizon_us); after ``num_requests`` in all, every client stops. At least one of the two
     should be given, since the clients of a spec never end by themselves. Timeouts of clients that were stopped stay in
     the environment's queue: a run that waits for the event and for the requests in flight needn't wait for them.
+    Clients that wait for answers send to ``answering`` where it isn't the same as ``target``: one whose answers come
+    when clients see them.
     """
     if horizon_us == 0 or num_requests == 0:
         return Arrivals(env, 0, 0).done
     end_us = END_OF_TIME_US if horizon_us is None else horizon_us
-    population = sources(spec, horizon_us, warn)
-    sending = [(rank, source) for rank, source in enumerate(population) if source.expected(end_us) > 0]
-    arrivals = Arrivals(env, num_requests, len(sending))
-    total = sum(source.expected(END_OF_TIME_US) for _, source in sending)
+    population = [(rank, source) for rank, source in enumerate(sources(spec, horizon_us, warn))]
+    sending = [
+        (rank, source)
+        for rank, source in population
+        if isinstance(source, ClosedLoopSource) or source.expected(end_us) > 0
+    ]
+    processes = sum(source.concurrency if isinstance(source, ClosedLoopSource) else 1 for _, source in sending)
+    arrivals = Arrivals(env, num_requests, processes)
+    total = sum(0 if isinstance(source, ClosedLoopSource) else source.expected(END_OF_TIME_US) for _, source in sending)
     for rank, source in sending:
+        priority = rank_priority(rank)
+        if isinstance(source, ClosedLoopSource):
+            start_workers(Caller(env, answering or target, source, arrivals, priority, end_us), source)
+            continue
         likely = None if num_requests is None else num_requests * source.expected(END_OF_TIME_US) / total
-        env.process(open_loop(env, target, source, arrivals, rank_priority(rank), end_us, likely))
+        if isinstance(source, SessionSource):
+            caller = Caller(env, answering or target, source, arrivals, priority, end_us)
+            env.process(sessions(caller, source.sessions(end_us, likely)))
+        else:
+            env.process(open_loop(env, target, source, arrivals, priority, end_us, likely))
     return arrivals.done
+
+
+def _source(client: ClientSpec, profile: RateProfile, seed: int) -> Traffic:
+    if client.concurrency is not None:
+        return ClosedLoopSource(client, profile.windows, seed)
+    if client.session is not None:
+        return SessionSource(client, profile, seed)
+    return ClientSource(client, profile, seed)
 
 
 def _profiles(spec: WorkloadSpec) -> list[RateProfile]:

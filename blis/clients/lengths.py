@@ -11,8 +11,9 @@ With z standard normal, e standard exponential and u uniform on [0, 1), a draw x
 * empirical: the smallest value whose cumulative probability exceeds u.
 
 Lengths are x rounded to the nearest whole number (halves to even), at least 1; counts likewise, at least 0; ratios
-are x clipped to [0, 1]. Nothing is longer than :data:`MAX_LENGTH`. Every element takes the same number of draws from
-each of its streams, in order, so that a sample doesn't depend on the sizes of the blocks it is drawn in.
+are x clipped to [0, 1]. No length or count is above :data:`MAX_LENGTH`, no duration above 285 years. Every element
+takes the same number of draws from each of its streams, in order, so that a sample doesn't depend on the sizes of the
+blocks it is drawn in.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ from blis.spec.distributions import (
     ParetoLognormalParams,
 )
 
-__all__ = ["MAX_LENGTH", "InverseCdf", "Streams", "counts", "lengths", "ratios", "whole"]
+__all__ = ["MAX_LENGTH", "InverseCdf", "Streams", "counts", "durations", "item_sums", "lengths", "ratios", "whole"]
 
 MAX_LENGTH = 10**9
 """No length or count exceeds this; heavy tails are cut here."""
 
-_LOG_MAX = math.log(MAX_LENGTH)
+_MAX_DURATION = 2**53
+_LOG_MAX = math.log(_MAX_DURATION)
 
 Streams = Callable[..., np.random.Generator]
 """``streams()`` gives a fresh generator of the purpose sampled for, ``streams(part)`` one of a part of it."""
@@ -52,12 +54,17 @@ _Reals = Callable[[int], FloatArray]
 
 def lengths(distribution: Distribution, streams: Streams) -> Callable[[int], IntArray]:
     """Return a sampler of token lengths: ``sample(n)`` gives the next n, int64, shape (n,), each at least 1."""
-    return _rounded(distribution, streams, 1)
+    return _rounded(distribution, streams, 1, MAX_LENGTH)
 
 
 def counts(distribution: Distribution, streams: Streams) -> Callable[[int], IntArray]:
     """Return a sampler of counts: ``sample(n)`` gives the next n, int64, shape (n,), each at least 0."""
-    return _rounded(distribution, streams, 0)
+    return _rounded(distribution, streams, 0, MAX_LENGTH)
+
+
+def durations(distribution: Distribution, streams: Streams) -> Callable[[int], IntArray]:
+    """Return a sampler of times: ``sample(n)`` gives the next n in whole microseconds, int64, shape (n,), >= 0."""
+    return _rounded(distribution, streams, 0, _MAX_DURATION)
 
 
 def ratios(distribution: Distribution, streams: Streams) -> Callable[[int], FloatArray]:
@@ -66,11 +73,20 @@ def ratios(distribution: Distribution, streams: Streams) -> Callable[[int], Floa
     return lambda n: np.clip(reals(n), 0.0, 1.0)
 
 
-def whole(values: FloatArray, least: int) -> IntArray:
-    """Round to whole numbers from ``least`` to :data:`MAX_LENGTH`."""
+def whole(values: FloatArray, least: int, most: int = MAX_LENGTH) -> IntArray:
+    """Round to whole numbers from ``least`` to ``most``."""
     rounded = np.rint(values)
     # Twice as fast as np.clip on the short tables of measured data.
-    return np.minimum(np.maximum(rounded, least), MAX_LENGTH).astype(np.int64)
+    return np.minimum(np.maximum(rounded, least), most).astype(np.int64)
+
+
+def item_sums(sample: Callable[[int], IntArray], counts: IntArray) -> IntArray:
+    """Return for each count c the sum of the next c draws; int64, of the shape of ``counts``, (n,)."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    running = np.concatenate(([0], np.cumsum(sample(total))))
+    sums: IntArray = running[ends] - running[ends - counts]
+    return sums
 
 
 class InverseCdf:
@@ -93,14 +109,14 @@ class InverseCdf:
         return found
 
 
-def _rounded(distribution: Distribution, streams: Streams, least: int) -> Callable[[int], IntArray]:
+def _rounded(distribution: Distribution, streams: Streams, least: int, most: int) -> Callable[[int], IntArray]:
     if isinstance(distribution, Empirical):
         # Rounded once, instead of at every draw.
         values, weights = _table(distribution)
-        inverse, rng = InverseCdf(whole(values, least), weights), streams()
+        inverse, rng = InverseCdf(whole(values, least, most), weights), streams()
         return lambda n: inverse.at(rng.random(n))
     reals = _reals(distribution, streams)
-    return lambda n: whole(reals(n), least)
+    return lambda n: whole(reals(n), least, most)
 
 
 def _reals(distribution: Distribution, streams: Streams) -> _Reals:

@@ -1,8 +1,8 @@
 """Client processes: SimPy generators that hand requests to a target when they are due.
 
-The process of an open-loop client is here. One of another kind (sessions that wait for answers, closed loops that
-keep a number of requests in flight) is one more generator of the same shape: it yields :class:`Arrival` or the event
-that ``target.submit`` returns, and counts its requests with :class:`Arrivals`.
+The process of an open-loop client is here. Those of clients that wait for answers are in
+:mod:`blis.clients.sessions` and :mod:`blis.clients.closed_loop`. All yield :class:`Arrival` or the event that
+``target.submit`` returns, and count their requests with :class:`Arrivals`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Arrivals:
     """The count that all clients of a run share.
 
     ``left`` is how many requests may still arrive. ``done`` fires when no more will: after the last of
-    ``num_requests``, or when all ``clients`` processes have ended.
+    ``num_requests``, or when all ``clients`` processes, and those begun later, have ended.
     """
 
     __slots__ = ("_clients", "done", "left")
@@ -65,6 +65,10 @@ class Arrivals:
         """Note that the last request was sent."""
         if not self.done.triggered:
             self.done.succeed()
+
+    def begin_client(self) -> None:
+        """Note that one process more will send."""
+        self._clients += 1
 
     def end_client(self) -> None:
         """Note that one client's process has ended."""

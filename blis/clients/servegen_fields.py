@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from blis.clients.arrivals import FloatArray, IntArray
-from blis.clients.lengths import InverseCdf, Streams, whole
+from blis.clients.lengths import InverseCdf, Streams, item_sums, whole
 from blis.clients.source import Columns
 from blis.errors import BlisError
 from blis.spec.servegen_pdf import Pdf
@@ -63,13 +63,16 @@ class WindowFields:
                 return self._columns([common] * 6, lambda at, counts: counts * self._items[at].at(common))
 
             return alike
-        items = {at: streams(name) for at, name in enumerate(_MODALITIES)} if self._multimodal else {}
+        draw = [self._items_drawn(at, streams(name)) for at, name in enumerate(_MODALITIES)] if self._multimodal else []
 
         def apart(n: int) -> Columns:
             uniforms = rng.random((n, 6)).T
-            return self._columns(list(uniforms), lambda at, counts: _sums(self._items[at], items[at], counts))
+            return self._columns(list(uniforms), lambda at, counts: item_sums(draw[at], counts))
 
         return apart
+
+    def _items_drawn(self, at: int, rng: np.random.Generator) -> Callable[[int], IntArray]:
+        return lambda n: self._items[at].at(rng.random(n))
 
     def _columns(self, uniforms: list[FloatArray], tokens: Callable[[int, IntArray], IntArray]) -> Columns:
         """Fill columns from uniforms for input, output, ratio and the three counts; ``tokens`` sums up items."""
@@ -112,12 +115,3 @@ def _is_multimodal(pdfs: Mapping[str, Pdf]) -> bool:
 def _table(pdf: Pdf | None, least: int) -> InverseCdf:
     values, weights = pdf if pdf is not None and len(pdf.values) else _NONE
     return InverseCdf(whole(values, least), weights)
-
-
-def _sums(item: InverseCdf, rng: np.random.Generator, counts: IntArray) -> IntArray:
-    """Return for each count c the sum of the next c items."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    running = np.concatenate(([0], np.cumsum(item.at(rng.random(total)))))
-    sums: IntArray = running[ends] - running[ends - counts]
-    return sums

@@ -18,13 +18,24 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.clients.arrivals import FloatArray, IntArray, unit_gaps
-from blis.clients.lengths import lengths
+from blis.clients.lengths import lengths, ratios
+from blis.clients.multimodal import parts_of
 from blis.clients.rates import END_OF_TIME_US, RateProfile, whole_microseconds
 from blis.request import ClientFacts, Parts
 from blis.rng import stream
 from blis.spec.client import ClientSpec
 
-__all__ = ["Block", "ClientSource", "Columns", "Row", "Source", "block_sizes", "capped_block", "facts_of"]
+__all__ = [
+    "Block",
+    "ClientSource",
+    "Columns",
+    "Row",
+    "Source",
+    "block_sizes",
+    "capped_block",
+    "columns_drawn",
+    "facts_of",
+]
 
 MAX_BLOCK = 4096
 _MIN_BLOCK = 8
@@ -137,9 +148,10 @@ class ClientSource:
         if expected <= 0:
             return
         arrival = self._client.arrival
+        assert arrival is not None, "only closed loops have none"
         gaps_of = unit_gaps(arrival.process, arrival.cv)
         rng = stream(self._seed, self._client.id, "arrival")
-        columns_of = self._columns()
+        columns_of = columns_drawn(self._client, self._seed)
         total, last = 0.0, 0
         for size in block_sizes(expected if likely is None else min(likely, expected)):
             gaps = gaps_of(rng, size)
@@ -157,13 +169,23 @@ class ClientSource:
             total, last = float(sums[-1]), int(arrivals[-1])
             yield block
 
-    def _columns(self) -> Callable[[int], Columns]:
-        """Return what draws the columns of the next n requests, each kind of length from streams of its own."""
-        client = self._client
-        named = partial(stream, self._seed, client.id)
+
+def columns_drawn(client: ClientSpec, seed: int) -> Callable[[int], Columns]:
+    """Return what draws the columns of a client's next n requests, each kind of number from streams of its own."""
+    named = partial(stream, seed, client.id)
+    outputs = lengths(client.output_distribution, partial(named, "output"))
+    reasoning = client.reasoning and client.reasoning.reason_ratio_distribution
+    shares = ratios(reasoning, partial(named, "reasoning")) if reasoning else None
+    if client.multimodal is None:
         inputs = lengths(client.input_distribution, partial(named, "input"))
-        outputs = lengths(client.output_distribution, partial(named, "output"))
-        return lambda n: Columns(inputs(n), outputs(n))
+        return lambda n: Columns(inputs(n), outputs(n), None, shares and shares(n))
+    sample = parts_of(client.input_distribution, client.multimodal, named)
+
+    def multimodal(n: int) -> Columns:
+        parts = sample(n)
+        return Columns(parts.sum(axis=1), outputs(n), parts, shares and shares(n))
+
+    return multimodal
 
 
 def capped_block(arrivals: IntArray, columns: Columns, max_output_tokens: int) -> Block:

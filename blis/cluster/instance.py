@@ -152,7 +152,8 @@ class Instance:
         self.next_join_us = joining[0][0] if joining else _UNLIMITED
 
     def _refuse(self, moment: simpy.Event) -> None:
-        self._drop(moment.subject, Status.UNSERVABLE)  # type: ignore[attr-defined]
+        sequence: Sequence = moment.subject  # type: ignore[attr-defined]
+        self._drop(sequence, sequence.refusal(self._most_prompt))
 
     def _drop(self, sequence: Sequence, status: Status) -> None:
         if sequence.stage is _WAITING:

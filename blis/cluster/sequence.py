@@ -9,6 +9,7 @@ from simpy import Event
 from blis.cluster.chains import UNSHARED, Holding
 from blis.latency.base import BatchSums
 from blis.request import Request
+from blis.trace.status import Status
 
 __all__ = ["Batch", "Chunk", "Sequence", "Stage"]
 
@@ -74,6 +75,12 @@ class Sequence(Holding):
         self.priority = self.progress = self.cached_tokens = self.order = self.epoch = 0
         self.first_step = self.last_step = self.span_start = self.unreached_us = 0
         self.spans: tuple[tuple[int, int], ...] = ()
+
+    def refusal(self, max_model_len: int) -> Status:
+        """Return why this can't ever run: a session that outgrew the model's limit is a case of its own."""
+        too_long = self.prompt >= max_model_len or self.prompt + self.output > max_model_len
+        outgrown = too_long and self.request.context_tokens > 0
+        return Status.CONTEXT_OVERFLOW if outgrown else Status.UNSERVABLE
 
 
 Chunk = tuple[Sequence, int, int, int, int]

@@ -1,8 +1,4 @@
-"""One client of a workload: who it is, when it sends, what it sends, and what it expects.
-
-Fields of later kinds of traffic (sessions, reasoning, multimodal inputs, closed-loop concurrency) belong on
-:class:`ClientSpec`, each with a model of its own like :class:`NetworkSpec`.
-"""
+"""One client of a workload: who it is, when it sends, what it sends, and what it expects."""
 
 from __future__ import annotations
 
@@ -13,8 +9,10 @@ from pydantic import Field
 
 from blis.spec.arrival import ArrivalSpec
 from blis.spec.distributions import Distribution, length_findings
-from blis.spec.fields import Count, Flag, Name, NonNegative, PositiveCount, PositiveMicros, Text, as_us
+from blis.spec.fields import Count, Flag, Micros, Name, NonNegative, PositiveCount, PositiveMicros, Text, as_us
 from blis.spec.lifecycle import LifecycleSpec
+from blis.spec.multimodal import MultimodalSpec, moved_text, text_findings
+from blis.spec.session import Durations, ReasoningSpec, SessionSpec, closed_loop_findings, moved_session
 from blis.spec.strict import Finding, StrictModel, is_number, lookup, shown
 
 __all__ = ["ClientSpec", "NetworkSpec", "SloTargets"]
@@ -25,6 +23,9 @@ class NetworkSpec(StrictModel):
 
     rtt_ms: NonNegative = Field(default=0.0, description="Round-trip time in milliseconds.")
     bandwidth_mbps: NonNegative = Field(default=0.0, description="Bandwidth in Mbit/s each way; 0 means unlimited.")
+    jitter_ms: NonNegative = Field(
+        default=0.0, description="Round trips are uniform in rtt_ms ± jitter_ms, in milliseconds, and never below 0."
+    )
 
 
 class SloTargets(StrictModel):
@@ -39,7 +40,9 @@ class ClientSpec(StrictModel):
     """One client.
 
     Its rate is ``rate_fraction`` of the workload's ``aggregate_rate``, after the fractions of the clients that are
-    active together have been normalised; or, where aggregate_rate is 0 or absent, its own ``rate`` in requests/s.
+    active together have been normalised; or, where aggregate_rate is 0 or absent, its own ``rate`` in requests/s. The
+    rate of a client with a ``session`` counts sessions. A client with ``concurrency`` has no rate: it keeps that many
+    requests, or sessions, going, each followed by the next when it has ended.
     ``slo_class`` is a label, kept as written in traces and metrics; schedulers treat realtime as critical and
     interactive as standard.
     """
@@ -54,9 +57,23 @@ class ClientSpec(StrictModel):
         default=None, description="Share of aggregate_rate; shares are normalised."
     )
     rate: NonNegative | None = Field(default=None, description="Requests/s of its own, used where aggregate_rate is 0.")
-    arrival: ArrivalSpec = Field(description="How the requests are spaced.")
+    arrival: ArrivalSpec | None = Field(
+        default=None, description="How the requests, or starts of sessions, are spaced; required without concurrency."
+    )
+    session: SessionSpec | None = Field(default=None, description="Conversations of several rounds; none: no sessions.")
+    concurrency: PositiveCount | None = Field(
+        default=None, description="Requests, or sessions, that are kept going, in place of arrivals at a rate."
+    )
+    think_time_us: Durations | None = Field(
+        default=None, description="With concurrency: time from an end to the next request or session; none: 1 µs."
+    )
+    ramp_up_us: Micros | None = Field(
+        default=None, description="With concurrency: time over which the first ones are spread; none: all at once."
+    )
     input_distribution: Distribution = Field(description="Tokens of a request's own part of the prompt, >= 1.")
     output_distribution: Distribution = Field(description="Tokens the model produces, >= 1.")
+    reasoning: ReasoningSpec | None = Field(default=None, description="Reasoning in the output; none means none.")
+    multimodal: MultimodalSpec | None = Field(default=None, description="Images, audio and video; none: text only.")
     prefix_group: Text = Field(default="", description="Clients of one group start their prompts with the same tokens.")
     prefix_length: Count = Field(
         default=0, description="Tokens of that shared start, on top of the input distribution."
@@ -65,7 +82,8 @@ class ClientSpec(StrictModel):
     network: NetworkSpec | None = Field(default=None, description="The way to the server; none means no delay.")
     lifecycle: LifecycleSpec | None = Field(default=None, description="When the client is active; none means always.")
     timeout: PositiveMicros | None = Field(
-        default=None, description="A request not complete after this long is given up."
+        default=None,
+        description="A request not complete after this long is given up; none means never, but 300 s in sessions.",
     )
     max_output_tokens: PositiveCount | None = Field(
         default=None, description="Longer outputs are cut to this many tokens."
@@ -75,7 +93,8 @@ class ClientSpec(StrictModel):
 
     @classmethod
     def prepare(cls, raw: dict[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-        """Move slo_target_us, where it is sound, into slo_targets."""
+        """Move what may be written in two places, where it is sound, into one of them."""
+        raw = moved_session(moved_text(raw), context)
         target = as_us(raw.get("slo_target_us"))
         targets = raw.get("slo_targets")
         if not target or not isinstance(targets, dict | None) or (targets or {}).get("ttft_us") is not None:
@@ -84,8 +103,12 @@ class ClientSpec(StrictModel):
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        """Lengths are at least 1, a prefix has both group and length, and the TTFT target is given once."""
-        for key in ("input_distribution", "output_distribution"):
+        """Lengths are at least 1, a prefix has both group and length, and nothing is said twice."""
+        yield from closed_loop_findings(raw)
+        yield from text_findings(raw)
+        # Beside images there may be no text at all.
+        least_one = ("input_distribution",) if raw.get("multimodal") is None else ()
+        for key in (*least_one, "output_distribution"):
             yield from (((key, *path), text) for path, text in length_findings(raw.get(key)))
         length = raw.get("prefix_length")
         if is_number(length) and length > 0 and raw.get("prefix_group", "") == "":

@@ -20,7 +20,9 @@ from blis.spec.distributions import Constant, Distribution, Empirical, Exponenti
 from blis.spec.doubts import doubts
 from blis.spec.fields import Checked, Count, Micros, NonNegative, refusal
 from blis.spec.lifecycle import LifecycleSpec, WindowSpec
+from blis.spec.multimodal import MultimodalSpec
 from blis.spec.servegen import ServeGenSpec
+from blis.spec.session import ReasoningSpec, SessionSpec
 from blis.spec.strict import (
     Finding,
     Locate,
@@ -46,9 +48,12 @@ __all__ = [
     "Gaussian",
     "LifecycleSpec",
     "Lognormal",
+    "MultimodalSpec",
     "NetworkSpec",
     "ParetoLognormal",
+    "ReasoningSpec",
     "ServeGenSpec",
+    "SessionSpec",
     "SloTargets",
     "WindowSpec",
     "WorkloadSpec",
@@ -165,6 +170,8 @@ class WorkloadSpec(StrictModel):
 def _missing_rate(client: Any, aggregate: Any) -> str | None:
     """Say what is wrong where a client doesn't tell how much it sends."""
     if not isinstance(client, Mapping | ClientSpec) or lookup(client, "rate_fraction") is not None:
+        return None
+    if lookup(client, "concurrency") is not None:
         return None
     shared = is_number(aggregate) and aggregate > 0
     if lookup(client, "rate") is None:

@@ -28,11 +28,17 @@ _OLDER_KEYS = ("created_at", "workload_spec", "workload_seed")
 
 
 class NetworkFacts(StrictModel):
-    """The network between a client and the servers; round trips are uniform in rtt ± jitter."""
+    """The network between a client and the servers; round trips are uniform in rtt ± jitter.
+
+    A token takes 4 bytes on the wire, one of an image, audio or video as many as is said here.
+    """
 
     rtt_ms: NonNegative = 0.0
     bandwidth_mbps: Positive | None = None
     jitter_ms: NonNegative | None = None
+    image_bytes_per_token: NonNegative | None = None
+    audio_bytes_per_token: NonNegative | None = None
+    video_bytes_per_token: NonNegative | None = None
 
 
 class SloFacts(StrictModel):
