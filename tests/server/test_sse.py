@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ def plain(stream: bytes) -> list[Event]:
 def cut(stream: bytes, points: list[int]) -> list[Event]:
     parser = EventStream()
     ends = [0, *sorted(points), len(stream)]
-    return [event for start, end in zip(ends, ends[1:], strict=False) for event in parser.feed(stream[start:end])]
+    return [event for start, end in pairwise(ends) for event in parser.feed(stream[start:end])]
 
 
 @pytest.mark.parametrize(
