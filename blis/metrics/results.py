@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from blis.metrics.distribution import Distribution
 
-__all__ = ["Cache", "Conservation", "GroupSummary", "Slo", "Summary", "Throughput"]
+__all__ = ["Cache", "Conservation", "GroupSummary", "Slo", "Summary", "Throughput", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,18 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as plain data for JSON; what isn't a finite number is None."""
-        data: dict[str, Any] = _plain(self)
+        data: dict[str, Any] = plain(self)
         return data
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return results as data for JSON: dataclasses and mappings as dictionaries, what isn't a finite number as None."""
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
