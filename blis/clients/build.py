@@ -10,7 +10,8 @@ import simpy
 from blis.clients.closed_loop import start_workers
 from blis.clients.plans import ClosedLoopSource, SessionSource
 from blis.clients.processes import Arrivals, open_loop, rank_priority
-from blis.clients.rates import END_OF_TIME_US, RateProfile, merge_windows, shared_profiles
+from blis.clients.profiles import profiles
+from blis.clients.rates import END_OF_TIME_US, RateProfile
 from blis.clients.servegen_load import chunk_sources
 from blis.clients.sessions import Caller, sessions
 from blis.clients.source import ClientSource, Source
@@ -35,7 +36,7 @@ def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Traf
     can't be read at all, or has faults and is strict, and if a client has the id of a chunk.
     """
     found: list[Traffic] = [
-        _source(client, profile, spec.seed) for client, profile in zip(spec.clients, _profiles(spec), strict=True)
+        _source(client, profile, spec.seed) for client, profile in zip(spec.clients, profiles(spec), strict=True)
     ]
     if spec.servegen_data is not None:
         found += chunk_sources(spec, horizon_us, warn)
@@ -96,17 +97,3 @@ def _source(client: ClientSpec, profile: RateProfile, seed: int) -> Traffic:
     if client.session is not None:
         return SessionSource(client, profile, seed)
     return ClientSource(client, profile, seed)
-
-
-def _profiles(spec: WorkloadSpec) -> list[RateProfile]:
-    windows = [
-        () if client.lifecycle is None else tuple((w.start_us, w.end_us) for w in client.lifecycle.windows)
-        for client in spec.clients
-    ]
-    if spec.aggregate_rate > 0:
-        fractions = [client.rate_fraction or 0.0 for client in spec.clients]
-        return shared_profiles(fractions, windows, spec.aggregate_rate)
-    return [
-        RateProfile(client.rate or 0.0, own) if own else RateProfile(client.rate or 0.0)
-        for client, own in zip(spec.clients, map(merge_windows, windows), strict=True)
-    ]

@@ -20,22 +20,21 @@ MAX_ITEMS = 1000
 _Sampler = Callable[[int], IntArray]
 
 
-def parts_of(text: Distribution, spec: MultimodalSpec, streams: Streams) -> _Sampler:
-    """Return a sampler of parts: ``sample(n)`` gives those of the next n requests, int64, shape (n, 4).
+def parts_of(spec: MultimodalSpec, streams: Streams) -> Callable[[IntArray], IntArray]:
+    """Return what adds media to texts: ``sample(texts)`` gives the parts of the next n requests, int64, shape (n, 4).
 
-    A row has the tokens of text, images, audio and video. Each kind's items and counts have streams of their own, so
-    that a sample doesn't depend on the sizes of the blocks it is drawn in. A request that would be empty has one token
-    of text.
+    ``texts`` are their tokens of text, shape (n,), at least 0. A row has the tokens of text, images, audio and video.
+    Each kind's items and counts have streams of their own, so that a sample doesn't depend on the sizes of the blocks
+    it is drawn in. A request that would be empty has one token of text.
     """
-    texts = counts(text, partial(streams, "input"))
     media = [_tokens_of(kind, spec, streams) for kind in MEDIA]
 
-    def sample(n: int) -> IntArray:
-        parts = np.zeros((n, 4), dtype=np.int64)
+    def sample(texts: IntArray) -> IntArray:
+        parts = np.zeros((len(texts), 4), dtype=np.int64)
         for at, tokens in enumerate(media, 1):
             if tokens is not None:
-                parts[:, at] = tokens(n)
-        parts[:, 0] = np.maximum(texts(n), parts[:, 1:].sum(axis=1) == 0)
+                parts[:, at] = tokens(len(texts))
+        parts[:, 0] = np.maximum(texts, parts[:, 1:].sum(axis=1) == 0)
         return parts
 
     return sample

@@ -17,19 +17,20 @@ from itertools import islice, repeat
 import numpy as np
 
 from blis.clients.arrivals import IntArray
+from blis.clients.columns import ColumnSampler
 from blis.clients.lengths import durations, lengths
-from blis.clients.rates import END_OF_TIME_US, RateProfile, Window
-from blis.clients.source import MAX_BLOCK, Block, ClientSource, Row, block_sizes, capped_block, columns_drawn, facts_of
+from blis.clients.rates import END_OF_TIME_US, Profile, Window
+from blis.clients.renewal import MAX_BLOCK, block_sizes
+from blis.clients.source import Block, ClientSource, Row, capped_block, facts_of
 from blis.rng import stream
 from blis.spec.client import ClientSpec
-from blis.spec.distributions import Constant, ConstantParams, Distribution
+from blis.spec.distributions import Distribution
 from blis.spec.session import MAX_ROUNDS
 from blis.units import US_PER_S
 
 __all__ = ["ClosedLoopSource", "Plan", "SessionBlock", "SessionSource", "Waiting"]
 
 _TIMEOUT_US = 300 * US_PER_S
-_ANY = Constant(type="constant", params=ConstantParams(value=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Waiting:
     def _draw(self, starts: Iterator[IntArray]) -> Iterator[SessionBlock]:
         """Iterate over the sessions that start at these times, in blocks of about as many rounds as any block has."""
         named = partial(stream, self._seed, self._client.id)
-        columns_of = columns_drawn(self._client, self._seed)
+        columns = ColumnSampler(self._client, named)
         session = self._client.session
         rounds_of = None if session is None else lengths(session.max_rounds, partial(named, "rounds"))
         think_of = _times(None if session is None else session.think_time_us, partial(named, "think"))
@@ -114,7 +115,7 @@ class Waiting:
                 counts = rounds[low:high]
                 total = int(counts.sum())
                 arrivals = np.repeat(start_us[low:high], counts)
-                requests = capped_block(arrivals, columns_of(total), self.max_output_tokens)
+                requests = capped_block(arrivals, columns.columns(arrivals), self.max_output_tokens)
                 thinks, pauses = think_of and think_of(total), pause_of and pause_of(high - low)
                 yield SessionBlock(first, first_seq, start_us[low:high], counts, requests, thinks, pauses)
                 first += high - low
@@ -124,11 +125,10 @@ class Waiting:
 class SessionSource(Waiting):
     """A client whose sessions start by its arrival process."""
 
-    def __init__(self, client: ClientSpec, profile: RateProfile, seed: int) -> None:
+    def __init__(self, client: ClientSpec, profile: Profile, seed: int) -> None:
         super().__init__(client, seed)
-        # Sessions start when a client would send single requests, whatever is in those.
-        plain = {"input_distribution": _ANY, "output_distribution": _ANY, "multimodal": None, "reasoning": None}
-        self._starts = ClientSource(client.model_copy(update=plain), profile, seed)
+        # Sessions start when a client would send single requests.
+        self._starts = ClientSource(client, profile, seed)
 
     def expected(self, end_us: int) -> float:
         """Return the mean number of sessions that start in [0, end_us)."""
@@ -142,7 +142,7 @@ class SessionSource(Waiting):
         nothing else.
         """
         likely = 1.0 if self.single else likely
-        starts = (block.arrival_us for block in self._starts.blocks(end_us, likely))
+        starts = self._starts.arrivals(end_us, likely)
         return self._draw((first[:1] for first in islice(starts, 1)) if self.single else starts)
 
 

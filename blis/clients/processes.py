@@ -93,7 +93,9 @@ def open_loop(
     head = (facts.prefix_group, prefix)
     now, number = int(env.now), 0
     for block in source.blocks(end_us, likely):
-        for arrival, size, output, capped, parts, ratio in block.rows():
+        rows = block.rows()
+        del block
+        for arrival, size, output, capped, parts, ratio in rows:
             yield Arrival(env, arrival - now, priority)
             if arrivals.left <= 0:
                 return

@@ -4,9 +4,10 @@ A client's arrivals are U_1 < U_2 < ... of unit rate (:mod:`blis.clients.arrival
 Lambda(t) = U_i, where Lambda is its cumulative rate. The process is time-rescaled, never restarted: burstiness
 carries over a change of rate, and the time a client is switched off is skipped.
 
-Where clients share an aggregate rate A, client i has the rate A f_i / F(t) at time t, with F(t) the sum of the rate
-fractions of the clients active at t. All of them read one shared :class:`Clock`, G(t) = integral of 1/F, on which
-each runs at the constant rate A f_i; so a population of n clients costs memory in proportion to n, not n^2.
+Where clients share an aggregate rate A, client i has the rate A f_i(t) / F(t) at time t, with f_i(t) its rate
+fraction, which may differ between its windows, and F(t) the sum over the clients active at t. All of them read one
+shared :class:`Clock`, G(t) = integral of 1/F, on which client i runs at the rate A f_i, constant in each of its
+windows; so a population of n clients costs memory in proportion to n, not n^2.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 
@@ -25,9 +27,9 @@ __all__ = [
     "ALWAYS",
     "END_OF_TIME_US",
     "Clock",
+    "Profile",
     "RateProfile",
     "Window",
-    "merge_windows",
     "shared_profiles",
     "whole_microseconds",
 ]
@@ -81,74 +83,100 @@ class Clock:
 PLAIN_CLOCK = Clock.from_paces([0], [1.0])
 
 
+class Profile(Protocol):
+    """A client's cumulative rate Lambda and its inverse; all that arrivals need to know about rates."""
+
+    def expected(self, end_us: int) -> float:
+        """Return Lambda(end_us), the mean number of arrivals in [0, end_us)."""
+        ...
+
+    def times(self, sums: FloatArray) -> FloatArray:
+        """Return the times Lambda^-1(sums) in microseconds, float64; ``sums`` are increasing.
+
+        Sums beyond the client's last activity have no time: the result is that much shorter than ``sums``. The rate
+        must be above 0 at some time.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RateProfile:
-    """One client's cumulative rate Lambda and its inverse.
+    """The :class:`Profile` of a client whose rate is constant in each of its windows, on its clock.
 
     The client is active in ``windows`` (disjoint, in order); there Lambda grows by ``rate`` (requests/s) / 1e6 for
-    each unit of ``clock``.
+    each unit of ``clock``. ``weights``, one for each window, multiply the rate.
     """
 
     rate: float
     windows: tuple[Window, ...] = ALWAYS
     clock: Clock = PLAIN_CLOCK
+    weights: tuple[float, ...] | None = None
 
     def expected(self, end_us: int) -> float:
         """Return Lambda(end_us), the mean number of arrivals in [0, end_us)."""
-        edges = np.minimum(np.array(self.windows, dtype=np.float64), float(end_us))
-        shown = self.clock.read(edges.ravel()).reshape(-1, 2)
-        return float((shown[:, 1] - shown[:, 0]).sum() * self.rate / US_PER_S)
+        return float(self._grown(end_us)[1].sum())
 
     def times(self, sums: FloatArray) -> FloatArray:
-        """Return the times Lambda^-1(sums) in microseconds, float64; ``sums`` are increasing.
-
-        Sums beyond the last window have no time: the result is that much shorter than ``sums``. The rate must be
-        above 0.
-        """
-        if self.windows == ALWAYS:
+        """Return the times Lambda^-1(sums) in microseconds; see :class:`Profile`."""
+        if self.windows == ALWAYS and self.weights is None:
             return self.clock.when(sums * US_PER_S / self.rate)
-        shown = self.clock.read(np.array(self.windows, dtype=np.float64).ravel()).reshape(-1, 2)
-        reached = np.concatenate(([0.0], np.cumsum((shown[:, 1] - shown[:, 0]) * self.rate / US_PER_S)))
+        starts, grown = self._grown(END_OF_TIME_US)
+        reached = np.concatenate(([0.0], np.cumsum(grown)))
         sums = sums[: int(np.searchsorted(sums, reached[-1]))]
         at = np.searchsorted(reached, sums, side="right") - 1
-        found = self.clock.when(shown[at, 0] + (sums - reached[at]) * US_PER_S / self.rate)
-        starts, ends = np.array(self.windows, dtype=np.float64).T
+        rates = self.rate if self.weights is None else self.rate * np.array(self.weights)[at]
+        found = self.clock.when(starts[at] + (sums - reached[at]) * US_PER_S / rates)
+        opens, closes = np.array(self.windows, dtype=np.float64).T
         # Rounding may carry a time a hair over its window's edge; the arrival belongs inside.
-        result: FloatArray = np.clip(found, starts[at], np.nextafter(ends[at], 0))
+        result: FloatArray = np.clip(found, opens[at], np.nextafter(closes[at], 0))
         return result
+
+    def steps(self) -> tuple[list[int], list[float]]:
+        """Return the rate as steps: edges in microseconds from 0 on, and the requests/s from each to the next."""
+        edges = sorted({0, *(edge for window in self.windows for edge in window), *map(int, self.clock.edges)})
+        edges = [edge for edge in edges if edge < END_OF_TIME_US]
+        paces = self.clock.paces[np.searchsorted(self.clock.edges, edges, side="right") - 1]
+        at = np.searchsorted([start for start, _ in self.windows], edges, side="right") - 1
+        weights = self.weights or (1.0,) * len(self.windows)
+        return edges, [
+            self.rate * weights[place] * float(pace) if place >= 0 and edge < self.windows[place][1] else 0.0
+            for edge, place, pace in zip(edges, at.tolist(), paces, strict=True)
+        ]
+
+    def _grown(self, end_us: int) -> tuple[FloatArray, FloatArray]:
+        """Return the clock's reading where each window starts, and how much Lambda grows in it before ``end_us``."""
+        edges = np.minimum(np.array(self.windows, dtype=np.float64), float(end_us))
+        shown = self.clock.read(edges.ravel()).reshape(-1, 2)
+        grown = (shown[:, 1] - shown[:, 0]) * self.rate / US_PER_S
+        return shown[:, 0], grown if self.weights is None else grown * np.array(self.weights)
 
 
 def shared_profiles(
-    fractions: Sequence[float], windows: Sequence[Sequence[Window]], aggregate_rate: float
+    fractions: Sequence[Sequence[float]], windows: Sequence[Sequence[Window]], aggregate_rate: float
 ) -> list[RateProfile]:
     """Return the profiles of clients that share ``aggregate_rate`` (requests/s) by their rate fractions.
 
     At every moment the fractions are normalised among the clients active then, so that the aggregate holds whenever
-    anyone is active. ``windows[i]`` are client i's active stretches; none means always active. Only ratios of
-    fractions matter, exactly: 7 and 3 give the same floats as 0.7 and 0.3, since sums and ratios are taken over the
-    decimal numbers as written. A fraction of 0 gives a profile of rate 0.
+    anyone is active. ``windows[i]`` are client i's active stretches, disjoint and in order, and ``fractions[i]`` its
+    fraction in each; no window and one fraction mean always active. Only ratios of fractions matter, exactly: 7 and 3
+    give the same floats as 0.7 and 0.3, since sums and ratios are taken over the decimal numbers as written. A fraction
+    of 0 gives a rate of 0.
     """
-    exact = [Fraction(repr(float(fraction))) for fraction in fractions]
-    total = sum(exact, Fraction(0))
+    exact = [[Fraction(repr(float(fraction))) for fraction in own] for own in fractions]
+    most = [max(own) for own in exact]
+    total = sum(most, Fraction(0))
     if total == 0:
         return [RateProfile(0.0) for _ in exact]
-    shares = [fraction / total for fraction in exact]
-    active = [merge_windows(own) if own else ALWAYS for own in windows]
-    clock = _shared_clock(shares, active)
-    return [RateProfile(float(share) * aggregate_rate, own, clock) for share, own in zip(shares, active, strict=True)]
+    active = [tuple(own) or ALWAYS for own in windows]
+    clock = _shared_clock([[fraction / total for fraction in own] for own in exact], active)
+    return [
+        RateProfile(float(top / total) * aggregate_rate, at, clock, _weights(own, top))
+        for own, top, at in zip(exact, most, active, strict=True)
+    ]
 
 
-def merge_windows(windows: Sequence[Window]) -> tuple[Window, ...]:
-    """Return the union of ``windows`` as disjoint stretches in order, empty ones left out."""
-    merged: list[Window] = []
-    for start, end in sorted(windows):
-        if end <= start:
-            continue
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
+def _weights(fractions: Sequence[Fraction], most: Fraction) -> tuple[float, ...] | None:
+    return None if len(set(fractions)) == 1 else tuple(float(fraction / most) for fraction in fractions)
 
 
 def whole_microseconds(times: FloatArray, last: int) -> IntArray:
@@ -165,11 +193,11 @@ def whole_microseconds(times: FloatArray, last: int) -> IntArray:
     return result
 
 
-def _shared_clock(shares: Sequence[Fraction], windows: Sequence[Sequence[Window]]) -> Clock:
+def _shared_clock(shares: Sequence[Sequence[Fraction]], windows: Sequence[Sequence[Window]]) -> Clock:
     changes: defaultdict[int, Fraction] = defaultdict(Fraction)
     changes[0] = Fraction(0)
-    for share, own in zip(shares, windows, strict=True):
-        for start, end in own:
+    for own, at in zip(shares, windows, strict=True):
+        for share, (start, end) in zip(own, at, strict=True):
             changes[start] += share
             changes[end] -= share
     changes.pop(END_OF_TIME_US, None)

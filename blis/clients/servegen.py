@@ -23,8 +23,9 @@ import numpy as np
 
 from blis.clients.arrivals import FloatArray, circular_gaps, shaped_gaps, stationary_first_gap
 from blis.clients.rates import END_OF_TIME_US, whole_microseconds
+from blis.clients.renewal import MAX_BLOCK, block_sizes
 from blis.clients.servegen_fields import WindowFields, check_fields
-from blis.clients.source import MAX_BLOCK, Block, block_sizes
+from blis.clients.source import Block
 from blis.errors import BlisError
 from blis.request import ClientFacts
 from blis.rng import stream

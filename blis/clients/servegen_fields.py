@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from blis.clients.arrivals import FloatArray, IntArray
+from blis.clients.columns import Columns
 from blis.clients.lengths import InverseCdf, Streams, item_sums, whole
-from blis.clients.source import Columns
 from blis.errors import BlisError
 from blis.spec.servegen_pdf import Pdf
 

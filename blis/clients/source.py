@@ -7,59 +7,26 @@ ones ended (sessions, closed loops) are processes of their own and take their dr
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import repeat
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from blis.clients.arrivals import FloatArray, IntArray, unit_gaps
-from blis.clients.lengths import lengths, ratios
-from blis.clients.multimodal import parts_of
-from blis.clients.rates import END_OF_TIME_US, RateProfile, whole_microseconds
+from blis.clients.arrivals import IntArray
+from blis.clients.columns import Columns, ColumnSampler
+from blis.clients.rates import END_OF_TIME_US, Profile, whole_microseconds
+from blis.clients.renewal import unit_sums
 from blis.request import ClientFacts, Parts
 from blis.rng import stream
 from blis.spec.client import ClientSpec
 
-__all__ = [
-    "Block",
-    "ClientSource",
-    "Columns",
-    "Row",
-    "Source",
-    "block_sizes",
-    "capped_block",
-    "columns_drawn",
-    "facts_of",
-]
-
-MAX_BLOCK = 4096
-_MIN_BLOCK = 8
+__all__ = ["Block", "ClientSource", "Row", "Source", "capped_block", "facts_of"]
 
 Row = tuple[int, int, int, bool, Parts | None, float]
 """arrival_us, input_tokens, output_tokens, capped, parts, reason_ratio of one request."""
-
-
-class Columns(NamedTuple):
-    """What is drawn for each of n requests besides its arrival.
-
-    ``input_tokens`` and ``output_tokens`` are int64, shape (n,), at least 1; ``parts`` int64, shape (n, 4), the text,
-    image, audio and video tokens that make up the input, None unless multimodal; ``reason_ratio`` float64, shape
-    (n,), the part of the output that is reasoning, None without.
-    """
-
-    input_tokens: IntArray
-    output_tokens: IntArray
-    parts: IntArray | None = None
-    reason_ratio: FloatArray | None = None
-
-    def cut(self, start: int, end: int) -> Columns:
-        """Return the requests from ``start`` to before ``end``."""
-        return Columns(*(None if column is None else column[start:end] for column in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +97,7 @@ def facts_of(client: ClientSpec) -> ClientFacts:
 class ClientSource:
     """The requests of a client that a workload describes by its distributions."""
 
-    def __init__(self, client: ClientSpec, profile: RateProfile, seed: int) -> None:
+    def __init__(self, client: ClientSpec, profile: Profile, seed: int) -> None:
         self.facts = facts_of(client)
         self.max_output_tokens = client.max_output_tokens or 0
         self.timeout_us = client.timeout
@@ -144,48 +111,44 @@ class ClientSource:
 
     def blocks(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[Block]:
         """Iterate over the requests that arrive in [0, end_us)."""
+        columns = ColumnSampler(self._client, self.named)
+        chunks = self._chunks(end_us, likely)
+        more = True
+        while more:
+            arrivals, more = next(chunks)
+            made = [capped_block(arrivals, columns.columns(arrivals), self.max_output_tokens)]
+            given = len(arrivals) > 0
+            # Many clients wait in their last block for long: nothing is kept that isn't needed any more.
+            del arrivals
+            if not more:
+                del columns, chunks
+            if given:
+                yield made.pop()
+
+    def arrivals(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[IntArray]:
+        """Iterate over the arrivals in [0, end_us) alone, in blocks: int64 microseconds, strictly increasing."""
+        return (arrivals for arrivals, _ in self._chunks(end_us, likely) if len(arrivals))
+
+    def _chunks(self, end_us: int, likely: float | None) -> Iterator[tuple[IntArray, bool]]:
+        """Iterate over blocks of arrivals, perhaps empty, and whether there is another; there is at least one."""
         expected = self.expected(end_us)
-        if expected <= 0:
-            return
-        arrival = self._client.arrival
-        assert arrival is not None, "only closed loops have none"
-        gaps_of = unit_gaps(arrival.process, arrival.cv)
-        rng = stream(self._seed, self._client.id, "arrival")
-        columns_of = columns_drawn(self._client, self._seed)
-        total, last = 0.0, 0
-        for size in block_sizes(expected if likely is None else min(likely, expected)):
-            gaps = gaps_of(rng, size)
-            gaps[0] += total
-            sums = np.cumsum(gaps)
-            arrivals = whole_microseconds(self._profile.times(sums), last)
-            kept = int(np.searchsorted(arrivals, min(end_us, END_OF_TIME_US)))
-            block = capped_block(arrivals[:kept], columns_of(kept), self.max_output_tokens)
-            if kept < size:
-                # Many clients wait in their last block for long: their streams needn't.
-                del rng, columns_of, gaps, sums, arrivals
-                if kept:
-                    yield block
-                return
-            total, last = float(sums[-1]), int(arrivals[-1])
-            yield block
+        last = 0
+        if expected > 0:
+            end_us = min(end_us, END_OF_TIME_US)
+            likely = expected if likely is None else min(likely, expected)
+            for sums in unit_sums(self._client, self._profile, self.named, likely):
+                arrivals = whole_microseconds(self._profile.times(sums), last)
+                kept = int(np.searchsorted(arrivals, end_us))
+                if kept < len(sums):
+                    yield arrivals[:kept], False
+                    return
+                last = int(arrivals[-1])
+                yield arrivals, True
+        yield np.empty(0, dtype=np.int64), False
 
-
-def columns_drawn(client: ClientSpec, seed: int) -> Callable[[int], Columns]:
-    """Return what draws the columns of a client's next n requests, each kind of number from streams of its own."""
-    named = partial(stream, seed, client.id)
-    outputs = lengths(client.output_distribution, partial(named, "output"))
-    reasoning = client.reasoning and client.reasoning.reason_ratio_distribution
-    shares = ratios(reasoning, partial(named, "reasoning")) if reasoning else None
-    if client.multimodal is None:
-        inputs = lengths(client.input_distribution, partial(named, "input"))
-        return lambda n: Columns(inputs(n), outputs(n), None, shares and shares(n))
-    sample = parts_of(client.input_distribution, client.multimodal, named)
-
-    def multimodal(n: int) -> Columns:
-        parts = sample(n)
-        return Columns(parts.sum(axis=1), outputs(n), parts, shares and shares(n))
-
-    return multimodal
+    def named(self, *names: str) -> np.random.Generator:
+        """Return the client's random stream for a purpose."""
+        return stream(self._seed, self.facts.client_id, *names)
 
 
 def capped_block(arrivals: IntArray, columns: Columns, max_output_tokens: int) -> Block:
@@ -195,16 +158,3 @@ def capped_block(arrivals: IntArray, columns: Columns, max_output_tokens: int) -
     capped = columns.output_tokens > max_output_tokens
     outputs = np.minimum(columns.output_tokens, max_output_tokens)
     return Block(arrivals, columns._replace(output_tokens=outputs), capped)
-
-
-def block_sizes(expected: float) -> Iterator[int]:
-    """Iterate over sizes of blocks for ever: the first likely to hold ``expected`` draws, the next ones growing.
-
-    Sizes lie between 8 and 4096, so that a client with few requests costs little and one with many runs fast.
-    """
-    size = _MIN_BLOCK
-    if expected > _MIN_BLOCK:
-        size = MAX_BLOCK if expected >= MAX_BLOCK else min(MAX_BLOCK, int(expected + 2 * math.sqrt(expected)) + 1)
-    while True:
-        yield size
-        size = min(MAX_BLOCK, 2 * size)

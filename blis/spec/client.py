@@ -10,7 +10,7 @@ from pydantic import Field
 from blis.spec.arrival import ArrivalSpec
 from blis.spec.distributions import Distribution, length_findings
 from blis.spec.fields import Count, Flag, Micros, Name, NonNegative, PositiveCount, PositiveMicros, Text, as_us
-from blis.spec.lifecycle import LifecycleSpec
+from blis.spec.lifecycle import LifecycleSpec, window_findings
 from blis.spec.multimodal import MultimodalSpec, moved_text, text_findings
 from blis.spec.session import Durations, ReasoningSpec, SessionSpec, closed_loop_findings, moved_session
 from blis.spec.strict import Finding, StrictModel, is_number, lookup, shown
@@ -106,6 +106,7 @@ class ClientSpec(StrictModel):
         """Lengths are at least 1, a prefix has both group and length, and nothing is said twice."""
         yield from closed_loop_findings(raw)
         yield from text_findings(raw)
+        yield from window_findings(raw)
         # Beside images there may be no text at all.
         least_one = ("input_distribution",) if raw.get("multimodal") is None else ()
         for key in (*least_one, "output_distribution"):

@@ -1,4 +1,4 @@
-"""When a client is active."""
+"""When a client is active, and what is different about it then."""
 
 from __future__ import annotations
 
@@ -8,17 +8,43 @@ from typing import Any
 
 from pydantic import Field
 
-from blis.spec.fields import Micros, as_us
+from blis.spec.arrival import ArrivalSpec
+from blis.spec.distributions import Distribution, length_findings
+from blis.spec.fields import Micros, NonNegative, as_us
 from blis.spec.strict import Finding, StrictModel, lookup, shown
 
-__all__ = ["LifecycleSpec", "WindowSpec"]
+__all__ = ["LifecycleSpec", "WindowSpec", "window_findings"]
+
+_OWN = ("rate_fraction", "rate", "arrival", "input_distribution", "output_distribution")
+"""What a window may have of its own."""
 
 
 class WindowSpec(StrictModel):
-    """A stretch of time, [start_us, end_us)."""
+    """A stretch of time, [start_us, end_us), in which a client is active.
+
+    What a window gives (rate, arrivals, lengths) holds in it instead of what the client gives. The arrivals of a
+    client are one process through all its windows: the time between windows is skipped, and of a gap that a window
+    cuts short the rest follows in the next. Where that names another arrival process, the part of the gap that is
+    left is taken of a gap of its own process.
+    """
 
     start_us: Micros = Field(description="First microsecond in the window, counted from the run's start.")
     end_us: Micros = Field(description="First microsecond after the window.")
+    rate_fraction: NonNegative | None = Field(
+        default=None, description="Share of aggregate_rate in this window; none means the client's."
+    )
+    rate: NonNegative | None = Field(
+        default=None, description="Requests/s in this window, used where aggregate_rate is 0; none means the client's."
+    )
+    arrival: ArrivalSpec | None = Field(
+        default=None, description="How the requests are spaced in this window; none means as the client says."
+    )
+    input_distribution: Distribution | None = Field(
+        default=None, description="Input tokens in this window; none means the client's."
+    )
+    output_distribution: Distribution | None = Field(
+        default=None, description="Output tokens in this window; none means the client's."
+    )
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
@@ -49,3 +75,23 @@ class LifecycleSpec(StrictModel):
             if start < previous_end:
                 text = f"overlaps windows[{previous}], which ends at {previous_end}; join the two windows"
                 yield ("windows", index, "start_us"), text
+
+    @property
+    def ordered(self) -> tuple[WindowSpec, ...]:
+        """The windows in order of time, however they were written."""
+        return tuple(sorted(self.windows, key=lambda window: window.start_us))
+
+
+def window_findings(client: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what is wrong between a raw client and its windows."""
+    windows = lookup(client.get("lifecycle"), "windows")
+    for index, window in enumerate(windows if isinstance(windows, list | tuple) else ()):
+        place = ("lifecycle", "windows", index)
+        for key in _OWN if client.get("concurrency") is not None else ():
+            if lookup(window, key) is not None:
+                text = "isn't for a client with concurrency, which sends alike in all its windows"
+                yield (*place, key), f"{text}; make each window a client"
+        # Beside images there may be no text at all.
+        least_one = ("input_distribution",) if client.get("multimodal") is None else ()
+        for key in (*least_one, "output_distribution"):
+            yield from (((*place, key, *path), text) for path, text in length_findings(lookup(window, key)))

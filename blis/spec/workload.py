@@ -21,6 +21,7 @@ from blis.spec.doubts import doubts
 from blis.spec.fields import Checked, Count, Micros, NonNegative, refusal
 from blis.spec.lifecycle import LifecycleSpec, WindowSpec
 from blis.spec.multimodal import MultimodalSpec
+from blis.spec.population import population_findings
 from blis.spec.servegen import ServeGenSpec
 from blis.spec.session import ReasoningSpec, SessionSpec
 from blis.spec.strict import (
@@ -157,29 +158,7 @@ class WorkloadSpec(StrictModel):
         aggregate = raw.get("aggregate_rate")
         if clients and raw.get("servegen_data") is not None and is_number(aggregate) and aggregate > 0:
             yield ("aggregate_rate",), f"{_NO_SHARES}; found {shown(aggregate)}"
-        first: dict[str, int] = {}
-        for index, client in enumerate(clients):
-            identity = lookup(client, "id")
-            if isinstance(identity, str) and first.setdefault(identity, index) != index:
-                text = f"{shown(identity)} is the id of clients[{first[identity]}] too; ids must be unique"
-                yield ("clients", index, "id"), text
-            if (missing := _missing_rate(client, aggregate)) is not None:
-                yield ("clients", index, "rate_fraction"), missing
-
-
-def _missing_rate(client: Any, aggregate: Any) -> str | None:
-    """Say what is wrong where a client doesn't tell how much it sends."""
-    if not isinstance(client, Mapping | ClientSpec) or lookup(client, "rate_fraction") is not None:
-        return None
-    if lookup(client, "concurrency") is not None:
-        return None
-    shared = is_number(aggregate) and aggregate > 0
-    if lookup(client, "rate") is None:
-        return "missing; give the client's share of aggregate_rate" + ("" if shared else ", or its rate in requests/s")
-    if not shared:
-        return None
-    hint = "give the client a share of it, or leave aggregate_rate out to use the clients' own rates"
-    return f"missing; aggregate_rate is {shown(aggregate)}: {hint}"
+        yield from population_findings(clients, aggregate)
 
 
 def load_workload(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> WorkloadSpec:

@@ -11,7 +11,7 @@ import simpy
 from blis.clients.build import start
 from blis.clients.processes import Arrivals
 from blis.clients.rates import END_OF_TIME_US
-from blis.clients.source import block_sizes
+from blis.clients.renewal import block_sizes
 from blis.request import ClientFacts, Request
 from blis.spec.workload import workload_from_dict
 

@@ -11,7 +11,6 @@ from blis.clients.rates import (
     END_OF_TIME_US,
     Clock,
     RateProfile,
-    merge_windows,
     shared_profiles,
     whole_microseconds,
 )
@@ -39,7 +38,7 @@ def test_switched_off_time_is_skipped() -> None:
 
 
 def test_fractions_are_normalised_among_the_active() -> None:
-    always, morning = shared_profiles([1.0, 3.0], [(), [(0, 10 * S)]], 8.0)
+    always, morning = shared_profiles([[1.0], [3.0]], [(), [(0, 10 * S)]], 8.0)
     assert always.expected(10 * S) == pytest.approx(20.0)
     assert morning.expected(10 * S) == pytest.approx(60.0)
     # Alone, the client that is always active takes the whole aggregate.
@@ -49,7 +48,7 @@ def test_fractions_are_normalised_among_the_active() -> None:
 
 
 def test_nobody_active_means_no_arrivals() -> None:
-    (only,) = shared_profiles([1.0], [[(5 * S, 6 * S)]], 2.0)
+    (only,) = shared_profiles([[1.0]], [[(5 * S, 6 * S)]], 2.0)
     assert only.expected(5 * S) == 0.0
     assert only.times(np.array([1.0, 2.0])).tolist() == [5.5 * S]
 
@@ -58,49 +57,50 @@ def test_nobody_active_means_no_arrivals() -> None:
 def test_only_ratios_of_fractions_matter_exactly(thousandths: list[int], divisor: float) -> None:
     windows = [[(3, 1_000_003 + at)] if at % 2 else [] for at in range(len(thousandths))]
     written = [float(f"{number}e-300") if divisor == 1e300 else number / divisor for number in thousandths]
-    one = shared_profiles(written, windows, 12.3)
-    other = shared_profiles([float(number) for number in thousandths], windows, 12.3)
+    one = shared_profiles([[number] for number in written], windows, 12.3)
+    other = shared_profiles([[float(number)] for number in thousandths], windows, 12.3)
     for a, b in zip(one, other, strict=True):
         assert a.rate == b.rate
         assert a.clock.paces.tolist() == b.clock.paces.tolist()
 
 
 def test_all_fractions_zero() -> None:
-    assert [profile.rate for profile in shared_profiles([0.0, 0.0], [(), ()], 5.0)] == [0.0, 0.0]
+    assert [profile.rate for profile in shared_profiles([[0.0], [0.0]], [(), ()], 5.0)] == [0.0, 0.0]
 
 
-def test_windows_are_merged() -> None:
-    assert merge_windows([(5, 9), (1, 3), (3, 4), (6, 7), (8, 8)]) == ((1, 4), (5, 9))
+Population = tuple[list[list[float]], list[list[tuple[int, int]]]]
 
 
 @st.composite
-def populations(draw: st.DrawFn) -> tuple[list[float], list[list[tuple[int, int]]]]:
-    n = draw(st.integers(1, 5))
-    fractions = [draw(st.integers(1, 9)) / 10 for _ in range(n)]
-    windows = []
-    for _ in range(n):
+def populations(draw: st.DrawFn) -> Population:
+    fractions, windows = [], []
+    for _ in range(draw(st.integers(1, 5))):
         cuts = sorted(draw(st.lists(st.integers(0, 100), max_size=6, unique=True)))
-        windows.append([(a * S, b * S) for a, b in zip(cuts[::2], cuts[1::2], strict=False)])
+        own = [(a * S, b * S) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+        windows.append(own)
+        fractions.append([draw(st.integers(1, 9)) / 10 for _ in own or [0]])
     return fractions, windows
 
 
+def fraction_at(time: int, fractions: list[float], windows: list[tuple[int, int]]) -> float:
+    inside = [fraction for fraction, (start, end) in zip(fractions, windows, strict=False) if start <= time < end]
+    return sum(inside) if windows else fractions[0]
+
+
 @given(populations())
-def test_the_aggregate_holds_whenever_anyone_is_active(
-    population: tuple[list[float], list[list[tuple[int, int]]]],
-) -> None:
-    fractions, windows = population
-    profiles = shared_profiles(fractions, windows, 5.0)
+def test_the_aggregate_holds_whenever_anyone_is_active(population: Population) -> None:
+    profiles = shared_profiles(*population, 5.0)
     for second in range(0, 101, 7):
         low, high = second * S, (second + 1) * S
-        active = [not own or any(start <= low < end for start, end in own) for own in windows]
-        total = sum(profile.expected(high) - profile.expected(low) for profile in profiles)
-        assert total == pytest.approx(5.0 if any(active) else 0.0, abs=1e-9)
+        active = [fraction_at(low, *own) for own in zip(*population, strict=True)]
+        sent = [profile.expected(high) - profile.expected(low) for profile in profiles]
+        assert sum(sent) == pytest.approx(5.0 if any(active) else 0.0, abs=1e-9)
+        for mine, fraction in zip(sent, active, strict=True):
+            assert mine == pytest.approx(5.0 * fraction / sum(active) if fraction else 0.0, abs=1e-9)
 
 
 @given(populations(), st.lists(st.floats(0.01, 30), min_size=1, max_size=40))
-def test_arrivals_are_the_time_rescaled_process(
-    population: tuple[list[float], list[list[tuple[int, int]]]], gaps: list[float]
-) -> None:
+def test_arrivals_are_the_time_rescaled_process(population: Population, gaps: list[float]) -> None:
     """Lambda at the arrivals gives back the unit-rate process: nothing restarts where a window starts."""
     sums = np.cumsum(gaps)
     for profile in shared_profiles(*population, 5.0):
@@ -110,6 +110,23 @@ def test_arrivals_are_the_time_rescaled_process(
             # expected() takes whole microseconds: 5 requests/s grow by at most 5e-6 in one.
             assert profile.expected(int(time)) == pytest.approx(total, abs=1.1e-5)
             assert any(start <= time < end for start, end in profile.windows)
+
+
+def test_windows_with_rates_of_their_own() -> None:
+    profile = RateProfile(4.0, ((0, 2 * S), (2 * S, 5 * S), (8 * S, 10 * S)), weights=(0.5, 0.0, 1.0))
+    assert [profile.expected(at * S) for at in (1, 2, 5, 9, 20)] == [2, 4, 4, 8, 12]
+    assert profile.times(np.array([3.0, 4.0, 6.0, 12.0])).tolist() == [1.5 * S, 8 * S, 8.5 * S]
+
+
+@given(populations(), st.integers(0, 110))
+def test_steps_say_the_rate_at_every_moment(population: Population, second: int) -> None:
+    for profile in shared_profiles(*population, 5.0):
+        edges, rates = profile.steps()
+        assert edges[0] == 0
+        assert edges == sorted(set(edges))
+        at = int(np.searchsorted(edges, second * S, side="right")) - 1
+        sent = profile.expected((second + 1) * S) - profile.expected(second * S)
+        assert rates[at] == pytest.approx(sent, abs=1e-9)
 
 
 def test_whole_microseconds_floor_and_keep_apart() -> None:

@@ -66,6 +66,7 @@ BEYOND_THE_SCHEMA = {
     "weibull-without-cv",
     "window-empty",
     "window-overlap",
+    "window-without-fraction",
 }
 
 
