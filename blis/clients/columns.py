@@ -91,4 +91,5 @@ class ColumnSampler:
 def _joined(parts: list[Columns]) -> Columns:
     if len(parts) == 1:
         return parts[0]
-    return Columns(*(None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)))
+    columns = (None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True))
+    return Columns(*columns)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blis.clients.build import sources
+from blis.clients.plans import SessionSource
 from blis.clients.renewal import Gaps, taking_turns
 from blis.request import Request
 from blis.rng import stream
@@ -134,6 +135,32 @@ def test_lengths_per_window(record: Record, client: Client) -> None:
     # Outside, the client's own outputs go on as if the window weren't there.
     outside = [r.output_tokens for r in special if not 20 * S <= r.arrival_us < 30 * S]
     assert outside == [r.output_tokens for r in plain][: len(outside)]
+
+
+def test_sessions_take_the_lengths_of_the_window_they_start_in(client: Client) -> None:
+    three = {"type": "constant", "params": {"value": 3}}
+    lifecycle = {"windows": [window(0, 20), window(20, 30, input_distribution=three), window(30, 50)]}
+    made = client("a", rate=2, arrival=CONSTANT, session={"max_rounds": 4}, lifecycle=lifecycle)
+    (source,) = sources(workload_from_dict({"num_requests": 9, "clients": [made]}), None, pytest.fail)
+    assert isinstance(source, SessionSource)
+    plans = [plan for block in source.sessions(100 * S) for plan in block.plans()]
+    assert len(plans) == 99
+    for plan in plans:
+        inside = 20 * S <= plan.start_us < 30 * S
+        assert [row[1] for row in plan.rows] == [3 if inside else 100] * 4
+
+
+def test_images_keep_their_draws_where_a_window_has_another_text(record: Record, client: Client) -> None:
+    exponential = {"type": "exponential", "params": {"mean": 500}}
+    images = {"image_distribution": exponential}
+
+    def run(**own: Any) -> list[Request]:
+        lifecycle = {"windows": [window(0, 20), window(20, 30, **own)]}
+        return record({"horizon": "30s", "clients": [client("a", rate=5, multimodal=images, lifecycle=lifecycle)]})
+
+    plain, special = run(), run(input_distribution={"type": "constant", "params": {"value": 0}})
+    assert [r.parts and r.parts[1] for r in plain] == [r.parts and r.parts[1] for r in special]
+    assert {r.parts and r.parts[0] for r in special} == {100, 0}
 
 
 @st.composite

@@ -65,6 +65,7 @@ BEYOND_THE_SCHEMA = {
     "weibull-cv-below",
     "weibull-without-cv",
     "window-empty",
+    "window-of-concurrency",
     "window-overlap",
     "window-without-fraction",
 }
