@@ -1,21 +1,23 @@
 """Simulator for LLM inference serving.
 
 ``blis.simulate(spec, deployment)`` predicts the latencies of a workload on a cluster and returns a
-:class:`blis.trace.Trace`. Public functions are loaded when first used, so that ``import blis`` costs next to nothing.
+:class:`blis.trace.Trace`; ``blis.generate(spec)`` returns the workload's requests alone. Public functions are loaded
+when first used, so that ``import blis`` costs next to nothing.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["__version__", "simulate"]
+__all__ = ["__version__", "generate", "simulate"]
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from blis.generation import generate
     from blis.simulation import simulate
 else:
-    _HOMES = {"simulate": "blis.simulation"}
+    _HOMES = {"generate": "blis.generation", "simulate": "blis.simulation"}
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

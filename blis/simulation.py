@@ -19,18 +19,15 @@ from blis.cluster.cluster import Cluster
 from blis.cluster.virtual_time import VirtualTime
 from blis.errors import BlisError
 from blis.spec import catalogue
-from blis.spec.client import ClientSpec
 from blis.spec.deployment import DeploymentSpec, deployment_from_dict, load_deployment
 from blis.spec.instance import InstanceConfig
-from blis.spec.multimodal import MEDIA
-from blis.spec.workload import WorkloadSpec, load_workload, workload_from_dict
-from blis.trace.header import NetworkFacts, SloFacts, TraceHeader
+from blis.spec.workload import WorkloadSpec, workload_of
+from blis.trace.header import TraceHeader, networks_of
 from blis.trace.trace import Trace
 
 __all__ = ["Progress", "simulate"]
 
 _PROGRESS_SECONDS = 0.2
-_MEDIA_BYTES = [f"{kind}_bytes_per_token" for kind in MEDIA]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +82,7 @@ def simulate(
     >>> trace.column("arrival_time_us").tolist(), trace.column("status").tolist()
     ([100000, 200000, 300000], ['ok', 'ok', 'ok'])
     """
-    workload = _workload(spec)
+    workload = workload_of(spec)
     cluster_spec = _deployment(deployment)
     for doubt in workload.warnings:
         warn(doubt)
@@ -107,7 +104,7 @@ def simulate(
         horizon_us=workload.horizon,
         num_requests=workload.num_requests,
         warn=warn,
-        answering=ClientSide(env, cluster, _networks(workload), workload.seed),
+        answering=ClientSide(env, cluster, networks_of(workload), workload.seed),
     )
     with _lazy_collector(), _reported(env, cluster, progress):
         if cut_at_horizon:
@@ -117,12 +114,6 @@ def simulate(
             env.drain()
     cluster.close()
     return Trace.from_table(cluster.table, _header(workload, cluster_spec, cluster), cluster.itl)
-
-
-def _workload(spec: WorkloadSpec | Mapping[str, Any] | str | Path) -> WorkloadSpec:
-    if isinstance(spec, WorkloadSpec):
-        return spec
-    return workload_from_dict(dict(spec)) if isinstance(spec, Mapping) else load_workload(spec)
 
 
 def _deployment(deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None) -> DeploymentSpec:
@@ -163,45 +154,12 @@ def _header(workload: WorkloadSpec, deployment: DeploymentSpec, cluster: Cluster
         "injected": cluster.injected,
         "claimed_blocks": sum(kv.claimed for kv in caches),
         "allocated_blocks": sum(kv.allocated for kv in caches),
-        "aggregate_rate": workload.aggregate_rate,
     }
-    if workload.horizon is not None:
-        run["horizon_us"] = workload.horizon
-    if workload.num_requests is not None:
-        run["num_requests"] = workload.num_requests
     pools = {instance.config.name: instance.config.pool for instance in cluster.instances if instance.config.pool}
     if pools:
         run["pools"] = pools
     hardware = sorted({instance.config.hardware.name for instance in cluster.instances})
-    return TraceHeader.with_spec(
-        workload.text,
-        seed=workload.seed,
-        hardware=", ".join(hardware),
-        deployment=deployment.to_dict(),
-        network=_networks(workload),
-        slo_targets={client.id: _targets(client) for client in workload.clients if client.slo_targets is not None},
-        run=run,
-    )
-
-
-def _networks(workload: WorkloadSpec) -> dict[str, NetworkFacts]:
-    return {client.id: _network(client) for client in workload.clients if client.network is not None}
-
-
-def _network(client: ClientSpec) -> NetworkFacts:
-    assert client.network is not None
-    media = {} if client.multimodal is None else {key: getattr(client.multimodal, key) for key in _MEDIA_BYTES}
-    return NetworkFacts(
-        rtt_ms=client.network.rtt_ms,
-        bandwidth_mbps=client.network.bandwidth_mbps or None,
-        jitter_ms=client.network.jitter_ms or None,
-        **media,
-    )
-
-
-def _targets(client: ClientSpec) -> SloFacts:
-    assert client.slo_targets is not None
-    return SloFacts(**client.slo_targets.model_dump())
+    return TraceHeader.of_workload(workload, run, hardware=", ".join(hardware), deployment=deployment.to_dict())
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import simpy
 
@@ -20,12 +21,19 @@ from blis.errors import BlisError
 from blis.spec.client import ClientSpec
 from blis.spec.workload import WorkloadSpec
 
-__all__ = ["Traffic", "sources", "start"]
+__all__ = ["Sender", "Traffic", "sending", "sources", "start"]
 
 Warn = Callable[[str], None]
 
 Traffic = Source | SessionSource | ClosedLoopSource
 """What one client sends: requests that arrive, sessions that arrive, or requests or sessions in a closed loop."""
+
+
+class Sender(NamedTuple):
+    """A source, and about how many of its requests, or sessions, will be used if that isn't all of them."""
+
+    source: Traffic
+    likely: float | None
 
 
 def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Traffic]:
@@ -68,27 +76,29 @@ def start(
     if horizon_us == 0 or num_requests == 0:
         return Arrivals(env, 0, 0).done
     end_us = END_OF_TIME_US if horizon_us is None else horizon_us
-    population = [(rank, source) for rank, source in enumerate(sources(spec, horizon_us, warn))]
-    sending = [
-        (rank, source)
-        for rank, source in population
-        if isinstance(source, ClosedLoopSource) or source.expected(end_us) > 0
-    ]
-    processes = sum(source.concurrency if isinstance(source, ClosedLoopSource) else 1 for _, source in sending)
+    senders = sending(sources(spec, horizon_us, warn), end_us, num_requests)
+    processes = sum(source.concurrency if isinstance(source, ClosedLoopSource) else 1 for source, _ in senders)
     arrivals = Arrivals(env, num_requests, processes)
-    total = sum(0 if isinstance(source, ClosedLoopSource) else source.expected(END_OF_TIME_US) for _, source in sending)
-    for rank, source in sending:
+    for rank, (source, likely) in enumerate(senders):
         priority = rank_priority(rank)
         if isinstance(source, ClosedLoopSource):
             start_workers(Caller(env, answering or target, source, arrivals, priority, end_us), source)
-            continue
-        likely = None if num_requests is None else num_requests * source.expected(END_OF_TIME_US) / total
-        if isinstance(source, SessionSource):
+        elif isinstance(source, SessionSource):
             caller = Caller(env, answering or target, source, arrivals, priority, end_us)
             env.process(sessions(caller, source.sessions(end_us, likely)))
         else:
             env.process(open_loop(env, target, source, arrivals, priority, end_us, likely))
     return arrivals.done
+
+
+def sending(population: Sequence[Traffic], end_us: int, num_requests: int | None) -> list[Sender]:
+    """Return those that send anything before ``end_us``, in the same order."""
+    active = [source for source in population if isinstance(source, ClosedLoopSource) or source.expected(end_us) > 0]
+    ever = [0.0 if isinstance(source, ClosedLoopSource) else source.expected(END_OF_TIME_US) for source in active]
+    total = sum(ever)
+    # Closed loops draw as they go.
+    shares = [None if num_requests is None or not own else num_requests * own / total for own in ever]
+    return [Sender(source, likely) for source, likely in zip(active, shares, strict=True)]
 
 
 def _source(client: ClientSpec, profile: RateProfile, seed: int) -> Traffic:

@@ -61,6 +61,7 @@ __all__ = [
     "load_workload",
     "parse_workload",
     "workload_from_dict",
+    "workload_of",
 ]
 
 _NO_CLIENTS = "at least one client or servegen_data path required"
@@ -159,6 +160,17 @@ class WorkloadSpec(StrictModel):
         if clients and raw.get("servegen_data") is not None and is_number(aggregate) and aggregate > 0:
             yield ("aggregate_rate",), f"{_NO_SHARES}; found {shown(aggregate)}"
         yield from population_findings(clients, aggregate)
+
+
+def workload_of(spec: WorkloadSpec | Mapping[str, Any] | str | Path) -> WorkloadSpec:
+    """Return the workload given as a spec, as its plain data or as the path of its YAML file.
+
+    Raises:
+        SpecError: with every problem.
+    """
+    if isinstance(spec, WorkloadSpec):
+        return spec
+    return workload_from_dict(spec) if isinstance(spec, Mapping) else load_workload(spec)
 
 
 def load_workload(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> WorkloadSpec:

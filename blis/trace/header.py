@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import yaml
@@ -15,15 +15,20 @@ from pydantic import Field
 
 from blis.errors import SpecError, TraceError
 from blis.spec.fields import Count, Micros, NonNegative, Positive, Text
+from blis.spec.multimodal import MEDIA
 from blis.spec.strict import StrictModel, load_yaml, validate
 
-__all__ = ["READABLE_VERSIONS", "TRACE_VERSION", "Mode", "NetworkFacts", "SloFacts", "TraceHeader"]
+if TYPE_CHECKING:
+    from blis.spec.workload import WorkloadSpec
+
+__all__ = ["READABLE_VERSIONS", "TRACE_VERSION", "Mode", "NetworkFacts", "SloFacts", "TraceHeader", "networks_of"]
 
 Mode = Literal["generated", "simulated", "real", "replayed"]
 
 TRACE_VERSION = 2
 """The version blis writes."""
 READABLE_VERSIONS = (2, 3)
+_MEDIA_BYTES = [f"{kind}_bytes_per_token" for kind in MEDIA]
 _OLDER_KEYS = ("created_at", "workload_spec", "workload_seed")
 
 
@@ -101,6 +106,26 @@ class TraceHeader(StrictModel):
         return cls(spec=spec, spec_sha256=hashlib.sha256(spec.encode("utf-8", "backslashreplace")).hexdigest(), **facts)
 
     @classmethod
+    def of_workload(cls, workload: WorkloadSpec, run: Mapping[str, Any], **facts: Any) -> TraceHeader:
+        """The header of a run of ``workload``: what it says itself, what was counted (``run``), and other ``facts``."""
+        clients = workload.clients
+        said = {
+            "aggregate_rate": workload.aggregate_rate,
+            "horizon_us": workload.horizon,
+            "num_requests": workload.num_requests,
+        }
+        return cls.with_spec(
+            workload.text,
+            seed=workload.seed,
+            network=networks_of(workload),
+            slo_targets={
+                client.id: SloFacts(**client.slo_targets.model_dump()) for client in clients if client.slo_targets
+            },
+            run={**run, **{key: value for key, value in said.items() if value is not None}},
+            **facts,
+        )
+
+    @classmethod
     def from_yaml(cls, text: str, file: str) -> TraceHeader:
         """Read a header; ``file`` is its name in errors.
 
@@ -130,6 +155,22 @@ class TraceHeader(StrictModel):
         kept = {key: value for key, value in data.items() if value is not None and value not in ({}, [])}
         text: str = yaml.dump(_plain(kept), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
         return text
+
+
+def networks_of(workload: WorkloadSpec) -> dict[str, NetworkFacts]:
+    """The networks of a workload's clients, by client id; clients without one are left out."""
+    found: dict[str, NetworkFacts] = {}
+    for client in workload.clients:
+        if client.network is None:
+            continue
+        media = {} if client.multimodal is None else {key: getattr(client.multimodal, key) for key in _MEDIA_BYTES}
+        found[client.id] = NetworkFacts(
+            rtt_ms=client.network.rtt_ms,
+            bandwidth_mbps=client.network.bandwidth_mbps or None,
+            jitter_ms=client.network.jitter_ms or None,
+            **media,
+        )
+    return found
 
 
 def _without_none(facts: Mapping[str, Any]) -> dict[str, Any]:

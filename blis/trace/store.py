@@ -16,7 +16,7 @@ import orjson
 from blis.errors import TraceError
 from blis.trace.columns import ArrayColumns, Columns
 from blis.trace.csv_read import read_itl, read_rows
-from blis.trace.csv_write import HEADER_LINE, write_itl, write_rows
+from blis.trace.csv_write import RowWriter, write_itl
 from blis.trace.files import TraceFiles, found, named, staged
 from blis.trace.header import TraceHeader
 from blis.trace.histogram import Histogram
@@ -48,12 +48,13 @@ def write_trace(
 
             write_parquet(data, parts)
         else:
-            with open(data, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                file.write(HEADER_LINE)
+            with open(data, "wb") as file:
+                writer = RowWriter(file)
+                writer.write_names()
                 for part in parts:
-                    write_rows(file, part)
+                    writer.write(part)
         if itl is not None:
-            with open(gaps, "w", encoding="utf-8", newline="\n") as file:
+            with open(gaps, "wb") as file:
                 write_itl(file, itl)
         facts.write_bytes(orjson.dumps(_provenance(provenance), option=orjson.OPT_INDENT_2) + b"\n")
         head.write_text(header.to_yaml(), encoding="utf-8", newline="\n")

@@ -60,12 +60,12 @@ class TestInterrupted:
         assert os.listdir(folder) == ["spec.yaml"]
 
     def test_while_files_are_written(self, blis: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupt(file: Any, rows: Any) -> None:
-            file.write("half a row")
+        def interrupt(writer: Any, rows: Any) -> None:
+            writer.write_names()
             raise KeyboardInterrupt
 
         (folder / "run.csv").write_text("an older trace")
-        monkeypatch.setattr("blis.trace.store.write_rows", interrupt)
+        monkeypatch.setattr("blis.trace.store.RowWriter.write", interrupt)
         result = blis("simulate", "spec.yaml", "--trace-out", "run", "--metrics-out", "metrics.json")
         assert (result.exit_code, result.stdout, result.stderr) == (130, "", "blis: interrupted\n")
         assert sorted(os.listdir(folder)) == ["run.csv", "spec.yaml"]

@@ -1,0 +1,159 @@
+"""A workload in, its requests out: the same that a simulation of it sends."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from populations import populations
+
+import blis
+from blis.clients import merge
+from blis.errors import SpecError
+from blis.generation import Generated, generate_to
+from blis.trace import COLUMNS, Trace
+
+DEPLOYMENT: dict[str, Any] = {
+    "max_model_len": 0,
+    "latency": {"model": "alpha-beta", "coefficients": {"alpha": [0, 0, 0], "beta": [1, 0, 0]}},
+}
+SERVER_SIDE = {
+    "output_tokens",
+    "server_input_tokens",
+    "send_time_us",
+    "first_chunk_time_us",
+    "last_chunk_time_us",
+    "num_chunks",
+    "status",
+    "finish_reason",
+    "instance",
+    "scheduling_delay_us",
+    "preemptions",
+    "cached_tokens",
+    "token_time_ref",
+}
+"""What only a run can tell."""
+CLIENT_SIDE = [column.name for column in COLUMNS if column.name not in SERVER_SIDE]
+
+
+def client(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": name,
+        "rate": 100,
+        "arrival": {"process": "constant"},
+        "input_distribution": {"type": "constant", "params": {"value": 10}},
+        "output_distribution": {"type": "constant", "params": {"value": 5}},
+        **more,
+    }
+
+
+def check_same_requests(spec: dict[str, Any]) -> Trace:
+    simulated, generated = blis.simulate(spec, DEPLOYMENT, warn=str), blis.generate(spec, warn=str)
+    for name in CLIENT_SIDE:
+        assert generated.column(name).tolist() == simulated.column(name).tolist(), name
+    for name in SERVER_SIDE:
+        assert set(generated.column(name).tolist()) <= {-1, ""}, name
+    return generated
+
+
+MORE = st.fixed_dictionaries(
+    {},
+    optional={
+        "tenant_id": st.sampled_from(["x", "y"]),
+        "slo_class": st.sampled_from(["batch", "critical"]),
+        "streaming": st.booleans(),
+        "prefix_group": st.just("docs"),
+        "timeout": st.integers(1, 10**6),
+    },
+)
+
+
+@given(populations(), MORE, st.sampled_from([None, 1, 5, 100]), st.sampled_from([1, 7, merge.SLICE_ROWS]))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_generated_is_what_a_simulation_sends(
+    monkeypatch: pytest.MonkeyPatch,
+    clients: list[dict[str, Any]],
+    more: dict[str, Any],
+    num_requests: int | None,
+    rows: int,
+) -> None:
+    monkeypatch.setattr(merge, "SLICE_ROWS", rows)
+    clients[0] |= {**more, "prefix_length": 48} if "prefix_group" in more else more
+    check_same_requests({"seed": 5, "horizon": "20s", "num_requests": num_requests, "clients": clients})
+
+
+@pytest.mark.parametrize("kind", ["language", "reasoning", "multimodal"])
+def test_what_is_generated_from_servegen_data_is_what_a_simulation_sends(repository: Path, kind: str) -> None:
+    data = {"path": str(repository / "tests" / "data" / "servegen" / kind)}
+    trace = check_same_requests({"horizon": "400s", "aggregate_rate": 5, "servegen_data": data})
+    assert len(trace) > 100
+
+
+def test_requests_of_one_microsecond_come_in_the_order_of_their_clients() -> None:
+    clients = [client(name) for name in ("c", "a", "b")]
+    trace = check_same_requests({"num_requests": 8, "clients": clients})
+    assert trace.column("client_id").tolist() == ["a", "b", "c", "a", "b", "c", "a", "b"]
+    assert trace.column("arrival_time_us").tolist() == [10_000] * 3 + [20_000] * 3 + [30_000] * 2
+
+
+def test_sources_of_very_different_rates_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "SLICE_ROWS", 10)
+    windows = {"windows": [{"start_us": "50s", "end_us": "51s"}]}
+    burst = client("burst", rate=5000, lifecycle=windows)
+    trace = check_same_requests({"horizon": "100s", "clients": [client("slow", rate=0.1), burst, client("a", rate=1)]})
+    assert len(trace) == 4999 + 9 + 99
+
+
+@pytest.mark.parametrize("ends", [{"horizon": 0}, {"num_requests": 0}, {"horizon": "1ms"}])
+def test_nothing_to_send(ends: dict[str, Any], tmp_path: Path) -> None:
+    spec = {**ends, "clients": [client("a"), client("b", rate=0)]}
+    assert len(blis.generate(spec, warn=str)) == 0
+    assert generate_to(tmp_path / "run", spec, warn=str) == Generated()
+    assert len(Trace.read(tmp_path / "run")) == 0
+
+
+def test_a_trace_that_is_written_is_the_one_in_memory(tmp_path: Path) -> None:
+    spec = {"seed": 9, "num_requests": 1000, "clients": [client("a", slo_targets={"ttft_us": "1s"}), client("b")]}
+    told: list[Generated] = []
+    done = generate_to(tmp_path / "run", spec, progress=told.append)
+    trace = blis.generate(spec)
+    assert Trace.read(tmp_path / "run") == trace
+    assert trace.header.mode == "generated"
+    assert trace.header.slo_targets["a"].ttft_us == 1_000_000
+    assert trace.header.run == {"aggregate_rate": 0.0, "num_requests": 1000}
+    assert told[-1] == done == Generated(1000, 10_000, 5_000, 5_000_000)
+    trace.write(tmp_path / "again")
+    for ending in (".csv", ".yaml"):
+        assert (tmp_path / f"run{ending}").read_bytes() == (tmp_path / f"again{ending}").read_bytes()
+
+
+def test_a_part_of_a_long_workload() -> None:
+    spec = {"horizon": "1000h", "clients": [client("a")]}
+    trace = blis.generate(spec, num_requests=20)
+    assert len(trace) == 20
+    assert trace.header.run["num_requests"] == 20
+    assert len(blis.generate({**spec, "num_requests": 10}, num_requests=20)) == 10
+
+
+def test_memory_does_not_grow_with_the_horizon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge, "SLICE_ROWS", 2000)
+
+    def peak(horizon: str) -> int:
+        tracemalloc.start()
+        generate_to(tmp_path / "run", {"horizon": horizon, "clients": [client("a"), client("b")]})
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak("100s")
+    assert peak("1000s") < 1.1 * peak("100s")
+
+
+def test_a_wrong_spec_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="at least one client"):
+        generate_to(tmp_path / "run", {"horizon": "1s"})
+    assert list(tmp_path.iterdir()) == []
