@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "Commands"]
 
 COMMANDS = {
     "simulate": "blis.cli.simulate",
+    "generate": "blis.cli.generate",
     "metrics": "blis.cli.metrics",
     "validate": "blis.cli.validate",
     "schema": "blis.cli.schema",

@@ -12,7 +12,7 @@ from typer import Option
 
 from blis.errors import BlisError
 
-__all__ = ["OutputFlags", "SummaryFlags", "check_writable", "outputs"]
+__all__ = ["QUIET", "TRACE_OUT", "OutputFlags", "SummaryFlags", "check_writable", "outputs", "trace_outputs"]
 
 _PANEL = "Output"
 _NO_PYARROW = "Parquet needs pyarrow, which isn't installed: 'pip install pyarrow', or write CSV by another ending"
@@ -36,29 +36,27 @@ class SummaryFlags:
     ] = None
 
 
+TRACE_OUT = Option(
+    metavar="PREFIX",
+    help="Write the trace, one row per request: PREFIX.csv, its header PREFIX.yaml and more beside them. With "
+    "PREFIX.parquet the rows go to a Parquet file.",
+    rich_help_panel=_PANEL,
+)
+QUIET = Option(
+    "--quiet",
+    "-q",
+    metavar="",
+    help="Print neither report nor progress nor warnings: only errors, and JSON where asked for.",
+    rich_help_panel=_PANEL,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFlags(SummaryFlags):
     """How a run is given out."""
 
-    trace_out: Annotated[
-        str | None,
-        Option(
-            metavar="PREFIX",
-            help="Write the trace, one row per request: PREFIX.csv, its header PREFIX.yaml and more beside them. With "
-            "PREFIX.parquet the rows go to a Parquet file.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = None
-    quiet: Annotated[
-        bool,
-        Option(
-            "--quiet",
-            "-q",
-            metavar="",
-            help="Print neither report nor progress nor warnings: only errors, and JSON where asked for.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = False
+    trace_out: Annotated[str | None, TRACE_OUT] = None
+    quiet: Annotated[bool, QUIET] = False
 
 
 def outputs(flags: SummaryFlags) -> dict[str, list[Path]]:
@@ -70,17 +68,26 @@ def outputs(flags: SummaryFlags) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     prefix = flags.trace_out if isinstance(flags, OutputFlags) else None
     if prefix is not None:
-        from blis.trace.files import named
-
-        if prefix.endswith(os.sep):
-            raise BlisError(f"--trace-out {prefix}: names a folder; add the start of the files' names: {prefix}run")
-        files = named(prefix)
-        found[f"--trace-out {prefix}"] = [files.header, files.data, files.itl, files.provenance]
-        if files.data.suffix == ".parquet" and not _importable("pyarrow"):
-            raise BlisError(f"--trace-out {prefix}: {_NO_PYARROW}")
+        found |= trace_outputs(prefix)
     if flags.metrics_out is not None:
         found[f"--metrics-out {flags.metrics_out}"] = [Path(flags.metrics_out)]
     return found
+
+
+def trace_outputs(prefix: str) -> dict[str, list[Path]]:
+    """Return the files that ``--trace-out`` asks for, by that flag.
+
+    Raises:
+        BlisError: a name that can't be one, or a format whose library is missing.
+    """
+    from blis.trace.files import named
+
+    if prefix.endswith(os.sep):
+        raise BlisError(f"--trace-out {prefix}: names a folder; add the start of the files' names: {prefix}run")
+    files = named(prefix)
+    if files.data.suffix == ".parquet" and not _importable("pyarrow"):
+        raise BlisError(f"--trace-out {prefix}: {_NO_PYARROW}")
+    return {f"--trace-out {prefix}": [files.header, files.data, files.itl, files.provenance]}
 
 
 def check_writable(targets: Mapping[str, Iterable[Path]], inputs: Iterable[str | Path | None] = ()) -> None:

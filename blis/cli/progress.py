@@ -18,12 +18,13 @@ _PATIENCE_S = 0.5
 
 
 class ProgressBar:
-    """A bar with simulated time, requests done and speed, for runs that take more than half a second.
+    """A bar with the workload's time, requests done and speed, for runs that take more than half a second.
 
     Used as a context; ``callback`` is what :func:`blis.simulation.simulate` takes, None where nothing is to be shown.
     """
 
-    def __init__(self, workload: WorkloadSpec, *, shown: bool = True) -> None:
+    def __init__(self, workload: WorkloadSpec, *, shown: bool = True, what: str = "simulated") -> None:
+        self._what = what
         self._horizon_us = workload.horizon
         self._num_requests = workload.num_requests
         self._started = time.monotonic()
@@ -34,7 +35,7 @@ class ProgressBar:
     @property
     def callback(self) -> Callable[[Progress], None] | None:
         """Shows how far the run is."""
-        return self._show if self._shown else None
+        return (lambda so_far: self.show(so_far.now_us, so_far.arrived, so_far.ended)) if self._shown else None
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -45,32 +46,33 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.stop()
 
-    def _show(self, progress: Progress) -> None:
+    def show(self, now_us: int, arrived: int, ended: int) -> None:
+        """Show how far the run is: the workload's time, requests that arrived and that ended."""
         passed = time.monotonic() - self._started
-        if passed < _PATIENCE_S:
+        if passed < _PATIENCE_S or not self._shown:
             return
         first = self._bar is None
         if first:
             self._open()
         self._bar.update(
             self._task,
-            completed=self._share(progress),
-            now=progress.now_us / 1e6,
-            ended=progress.ended,
-            speed=progress.ended / passed,
+            completed=self._share(now_us, arrived, ended),
+            now=now_us / 1e6,
+            ended=ended,
+            speed=ended / passed,
         )
         if first:
             self._bar.start()
         self._bar.refresh()
 
-    def _share(self, progress: Progress) -> float:
+    def _share(self, now_us: int, arrived: int, ended: int) -> float:
         """How much of the run is done: whichever of the horizon and the number of requests ends it first."""
         shares = [0.0]
-        if self._horizon_us and progress.arrived:
+        if self._horizon_us and arrived:
             # What is still in flight counts as not done, so that the bar goes on while a cluster drains.
-            shares.append(min(progress.now_us / self._horizon_us, 1.0) * progress.ended / progress.arrived)
+            shares.append(min(now_us / self._horizon_us, 1.0) * ended / arrived)
         if self._num_requests:
-            shares.append(progress.ended / self._num_requests)
+            shares.append(ended / self._num_requests)
         return max(shares)
 
     def _open(self) -> None:
@@ -80,7 +82,7 @@ class ProgressBar:
         self._bar = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:.0f} %"),
-            TextColumn("{task.fields[now]:,.0f} s simulated"),
+            TextColumn("{task.fields[now]:,.0f} s {task.fields[what]}"),
             TextColumn("{task.fields[ended]:,} requests done"),
             TextColumn("{task.fields[speed]:,.0f}/s"),
             TimeRemainingColumn(compact=True),
@@ -89,4 +91,4 @@ class ProgressBar:
             transient=True,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=1.0, now=0.0, ended=0, speed=0.0)
+        self._task = self._bar.add_task("", total=1.0, now=0.0, ended=0, speed=0.0, what=self._what)

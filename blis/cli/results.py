@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from blis.report.blocks import Block
     from blis.trace import Trace
 
-__all__ = ["give_out", "write_trace"]
+__all__ = ["give_out", "print_report", "provenance", "write_trace"]
 
 
 def write_trace(trace: Trace, prefix: str) -> None:
     """Write a trace; the command that made it goes into its provenance."""
-    trace.write(prefix, {"command": shlex.join(["blis", *sys.argv[1:]])})
+    trace.write(prefix, provenance())
+
+
+def provenance() -> dict[str, str]:
+    """Return what the provenance of a trace says about the command that made it."""
+    return {"command": shlex.join(["blis", *sys.argv[1:]])}
 
 
 def give_out(
@@ -54,7 +59,7 @@ def give_out(
         from blis.report.summary import report
 
         noted = {"Warnings": f"{len(warnings)}, on standard error and in --json"} if warnings else {}
-        _print(report(trace.header, summary, {**origins, **noted}))
+        print_report(report(trace.header, summary, {**origins, **noted}))
 
 
 def _write(path: Path, text: bytes) -> None:
@@ -71,7 +76,8 @@ def _write(path: Path, text: bytes) -> None:
         part.write_bytes(text)
 
 
-def _print(blocks: Sequence[Block]) -> None:
+def print_report(blocks: Sequence[Block]) -> None:
+    """Print a report, in colours where that is a terminal."""
     if sys.stdout.isatty():
         from blis.report.terminal import on_terminal
 

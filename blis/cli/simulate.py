@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from blis.cli import deployment_flags, workload
 from blis.cli.deployment_flags import DeploymentFlags
 from blis.cli.flags import takes_flags
 from blis.cli.outputs import OutputFlags, check_writable, outputs
-from blis.cli.streams import warn
-from blis.cli.workload_flags import WorkloadFlags
+from blis.cli.workload_flags import WORKLOAD_PANEL, WorkloadFlags
 from blis.errors import BlisError
 
 __all__ = ["app"]
@@ -27,21 +28,33 @@ Examples:
 
 A flag overrides the value of the spec or the deployment. Flags that contradict each other are an error.
 """
-_NO_FILE = "<spec>"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 
 
 @app.command(name="simulate", epilog=_EPILOG)
 @takes_flags
-def simulate(work: WorkloadFlags, cluster: DeploymentFlags, output: OutputFlags) -> None:
+def simulate(
+    work: WorkloadFlags,
+    cluster: DeploymentFlags,
+    output: OutputFlags,
+    cut_at_horizon: Annotated[
+        bool,
+        typer.Option(
+            "--cut-at-horizon",
+            metavar="",
+            help="Stop everything at the horizon; requests in flight get the status incomplete.",
+            rich_help_panel=WORKLOAD_PANEL,
+        ),
+    ] = False,
+) -> None:
     """Simulate a workload on a cluster and report its latencies.
 
     The workload is a spec file, a built-in workload or ServeGen data; the cluster is a deployment file, flags or both.
     """
     named = workload.load(work)
     deployment = deployment_flags.load(cluster)
-    if work.cut_at_horizon and named.spec.horizon is None:
+    if cut_at_horizon and named.spec.horizon is None:
         raise BlisError("--cut-at-horizon: the workload has no horizon to cut at; give --horizon")
     check_writable(outputs(output), [named.file, cluster.deployment])
 
@@ -49,18 +62,10 @@ def simulate(work: WorkloadFlags, cluster: DeploymentFlags, output: OutputFlags)
     from blis.cli.results import give_out, write_trace
     from blis.simulation import simulate as run
 
-    warnings: list[str] = []
-
-    def note(text: str) -> None:
-        # A workload that came from no file has no name of its own.
-        text = f"{named.name}{text.removeprefix(_NO_FILE)}" if text.startswith(_NO_FILE) else text
-        warnings.append(text)
-        if not output.quiet:
-            warn(text)
-
+    notes = workload.Notes(named, quiet=output.quiet)
     with ProgressBar(named.spec, shown=not output.quiet) as bar:
-        trace = run(named.spec, deployment, cut_at_horizon=work.cut_at_horizon, progress=bar.callback, warn=note)
+        trace = run(named.spec, deployment, cut_at_horizon=cut_at_horizon, progress=bar.callback, warn=notes)
     if output.trace_out is not None:
         write_trace(trace, output.trace_out)
     origins = {"Workload": named.name, "Deployment": cluster.deployment or ""}
-    give_out(trace, output, origins, warnings=warnings, quiet=output.quiet)
+    give_out(trace, output, origins, warnings=notes.texts, quiet=output.quiet)

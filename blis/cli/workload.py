@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from blis.spec.presets import Lengths
     from blis.spec.workload import WorkloadSpec
 
-__all__ = ["NamedWorkload", "load"]
+__all__ = ["NamedWorkload", "Notes", "load"]
 
 _DISTRIBUTION = "distribution"
 _REPLAY = "traces"
 _DEFAULT_REQUESTS = 100
+_NO_FILE = "<spec>"
 _NONE_GIVEN = (
     "no workload: give a SPEC file, a built-in one (--workload chatbot) or measured data (--servegen FOLDER);"
     " 'blis simulate --help' has examples"
@@ -47,6 +48,23 @@ class NamedWorkload(NamedTuple):
     spec: WorkloadSpec
     name: str
     file: str | None = None
+
+
+class Notes:
+    """Takes the warnings about a workload: keeps them as ``texts`` and, unless ``quiet``, prints them."""
+
+    def __init__(self, workload: NamedWorkload, *, quiet: bool) -> None:
+        self.texts: list[str] = []
+        self._name = workload.name
+        self._quiet = quiet
+
+    def __call__(self, text: str) -> None:
+        """Take a warning."""
+        # A workload that came from no file has no name of its own.
+        text = f"{self._name}{text.removeprefix(_NO_FILE)}" if text.startswith(_NO_FILE) else text
+        self.texts.append(text)
+        if not self._quiet:
+            warn(text)
 
 
 def load(flags: WorkloadFlags) -> NamedWorkload:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-__all__ = ["LENGTH_FLAGS", "SERVEGEN_FLAGS", "SHAPE_FLAGS", "WorkloadFlags"]
+__all__ = ["LENGTH_FLAGS", "SERVEGEN_FLAGS", "SHAPE_FLAGS", "WORKLOAD_PANEL", "WorkloadFlags"]
 
-_WORKLOAD = "Workload (flags override the spec's values)"
+WORKLOAD_PANEL = "Workload (flags override the spec's values)"
 _SHAPE = "Shape of a built-in workload (--workload)"
 _SERVEGEN = "ServeGen data (--servegen, or a spec with servegen_data)"
 
@@ -31,14 +31,14 @@ class WorkloadFlags:
     ] = None
     workload_spec: Annotated[
         str | None,
-        Option(metavar="FILE", help="The same as SPEC; wins over --workload.", rich_help_panel=_WORKLOAD),
+        Option(metavar="FILE", help="The same as SPEC; wins over --workload.", rich_help_panel=WORKLOAD_PANEL),
     ] = None
     workload: Annotated[
         str | None,
         Option(
             metavar="NAME",
             help="Built-in workload of one client: distribution, chatbot, summarization, contentgen or multidoc.",
-            rich_help_panel=_WORKLOAD,
+            rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
     servegen: Annotated[
@@ -46,7 +46,7 @@ class WorkloadFlags:
         Option(
             metavar="FOLDER",
             help="ServeGen data: each of the folder's chunks becomes a client.",
-            rich_help_panel=_WORKLOAD,
+            rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
     rate: Annotated[
@@ -55,7 +55,7 @@ class WorkloadFlags:
             metavar="REQ/S",
             help="Requests per second of all clients together: aggregate_rate. Built-in workloads default to 1, "
             "ServeGen data to the measured rates.",
-            rich_help_panel=_WORKLOAD,
+            rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
     num_requests: Annotated[
@@ -64,7 +64,7 @@ class WorkloadFlags:
             metavar="N",
             help="Stop arrivals after this many requests. Built-in workloads default to 100 where there is no "
             "--horizon.",
-            rich_help_panel=_WORKLOAD,
+            rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
     horizon: Annotated[
@@ -73,24 +73,15 @@ class WorkloadFlags:
             metavar="TIME",
             help="Stop arrivals at this time: 60s, 500ms, 2min, 1h, or whole microseconds. What is in flight then is "
             "still served.",
-            rich_help_panel=_WORKLOAD,
+            rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
-    cut_at_horizon: Annotated[
-        bool,
-        Option(
-            "--cut-at-horizon",
-            metavar="",
-            help="Stop everything at the horizon; requests in flight get the status incomplete.",
-            rich_help_panel=_WORKLOAD,
-        ),
-    ] = False
     seed: Annotated[
         int | None,
         Option(
             metavar="N",
             help="Seed of all random streams. Default: the spec's, or 42.",
-            rich_help_panel=_WORKLOAD,
+            rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
 
