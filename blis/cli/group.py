@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "Commands"]
 COMMANDS = {
     "simulate": "blis.cli.simulate",
     "generate": "blis.cli.generate",
+    "describe": "blis.cli.describe",
     "metrics": "blis.cli.metrics",
     "validate": "blis.cli.validate",
     "schema": "blis.cli.schema",

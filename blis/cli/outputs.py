@@ -12,25 +12,25 @@ from typer import Option
 
 from blis.errors import BlisError
 
-__all__ = ["QUIET", "TRACE_OUT", "OutputFlags", "SummaryFlags", "check_writable", "outputs", "trace_outputs"]
+__all__ = ["JSON", "QUIET", "TRACE_OUT", "OutputFlags", "SummaryFlags", "check_writable", "outputs", "trace_outputs"]
 
 _PANEL = "Output"
 _NO_PYARROW = "Parquet needs pyarrow, which isn't installed: 'pip install pyarrow', or write CSV by another ending"
+
+
+JSON = Option(
+    "--json",
+    metavar="",
+    help="Print one JSON object, times in microseconds, and nothing else.",
+    rich_help_panel=_PANEL,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryFlags:
     """How a summary is given out."""
 
-    json: Annotated[
-        bool,
-        Option(
-            "--json",
-            metavar="",
-            help="Print one JSON object, times in microseconds, and nothing else.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = False
+    json: Annotated[bool, JSON] = False
     metrics_out: Annotated[
         str | None, Option(metavar="FILE", help="Write that JSON object to a file.", rich_help_panel=_PANEL)
     ] = None
