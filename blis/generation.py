@@ -10,15 +10,21 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from blis.clients.build import sending, sources
+from blis.clients.build import Sender, Traffic, sending, sources
 from blis.clients.merge import Slice, merged
+from blis.clients.plans import ClosedLoopSource, SessionSource
 from blis.clients.rates import END_OF_TIME_US
-from blis.clients.source import Source
+from blis.clients.rounds import Round, earliest_rounds
+from blis.clients.sessions import session_name
+from blis.clients.source import Block
+from blis.errors import BlisError
 from blis.spec.workload import WorkloadSpec, workload_of
 from blis.trace.columns import MISSING, ArrayColumns, TextColumn
 from blis.trace.header import TraceHeader
@@ -29,8 +35,11 @@ __all__ = ["Generated", "generate", "generate_to"]
 
 AnySpec = WorkloadSpec | Mapping[str, Any] | str | Path
 Warn = Callable[[str], None]
+IntArray = npt.NDArray[np.int64]
 
 _FACTS = ("client_id", "tenant_id", "slo_class", "prefix_group", "model")
+_BITS = 40
+_SESSIONS = (1 << _BITS) - 1
 _PARTS = ("text_tokens", "image_tokens", "audio_tokens", "video_tokens")
 
 
@@ -141,15 +150,29 @@ def _parts(workload: WorkloadSpec, num_requests: int | None, warn: Warn) -> Iter
     senders = sending(sources(workload, workload.horizon, warn), end_us, most)
     clients = _Clients([sender.source for sender in senders])
     first = 0
-    for found in merged([sender.source.blocks(end_us, sender.likely) for sender in senders], most):
+    for found in merged([_blocks(sender, end_us) for sender in senders], most):
         yield clients.columns(found, first)
         first += len(found.arrival_us)
+
+
+def _blocks(sender: Sender, end_us: int) -> Iterator[Block]:
+    source, likely = sender
+    match source:
+        case ClosedLoopSource():
+            raise BlisError(
+                f"client {source.facts.client_id!r} has a concurrency: it sends when it has been answered, which only a"
+                " server can tell; simulate the workload, or give the client a rate"
+            )
+        case SessionSource():
+            return earliest_rounds(source, end_us, likely)
+        case _:
+            return source.blocks(end_us, likely)
 
 
 class _Clients:
     """What all requests of a client have in common, for all clients at once."""
 
-    def __init__(self, population: Sequence[Source]) -> None:
+    def __init__(self, population: Sequence[Traffic]) -> None:
         facts = [source.facts for source in population]
         self._words = {name: tuple(getattr(own, name) for own in facts) for name in _FACTS}
         self._streaming = np.array([own.streaming for own in facts], np.bool_)
@@ -164,11 +187,13 @@ class _Clients:
         codes = source.astype(np.int32)
         prefix, timeout = self._prefix_length[source], self._timeout[source]
         zeros = np.zeros(rows, np.int64)
+        context = zeros if found.rounds is None else found.rounds.context_tokens
         parts = [zeros] * 4 if own.parts is None else list(own.parts.T)
         return {
             "request_id": np.arange(first, first + rows),
             **{name: TextColumn(codes, words) for name, words in self._words.items()},
-            "round_index": zeros,
+            "session_id": self._sessions(source, found.rounds),
+            "round_index": zeros if found.rounds is None else found.rounds.place,
             "prefix_length": prefix,
             "streaming": self._streaming[source],
             "input_tokens": own.input_tokens,
@@ -176,20 +201,36 @@ class _Clients:
             "reason_ratio": np.zeros(rows) if own.reason_ratio is None else own.reason_ratio,
             "deadline_us": np.where(timeout == MISSING, MISSING, found.arrival_us + timeout),
             "arrival_time_us": found.arrival_us,
-            "prompt_tokens": own.input_tokens + prefix,
+            "prompt_tokens": own.input_tokens + prefix + context,
             "max_output_tokens": self._cap[source],
             "planned_output_tokens": own.output_tokens,
             "client_seq": found.number,
         }
 
+    def _sessions(self, source: IntArray, rounds: Round | None) -> TextColumn:
+        """The ids of the sessions that requests belong to."""
+        codes = np.full(len(source), -1, np.int32)
+        if rounds is None:
+            return TextColumn(codes, ())
+        inside = np.flatnonzero(rounds.session >= 0)
+        keys, codes[inside] = np.unique(source[inside] << _BITS | rounds.session[inside], return_inverse=True)
+        clients = self._words["client_id"]
+        pairs = zip((keys >> _BITS).tolist(), (keys & _SESSIONS).tolist(), strict=True)
+        return TextColumn(codes, [session_name(clients[client], number) for client, number in pairs])
+
 
 def _together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join the columns of consecutive requests, whose texts are those of the same clients."""
+    """Join the columns of consecutive requests."""
     joined: dict[str, Any] = {}
     for name in parts[0] if parts else ():
         pieces = [part[name] for part in parts]
-        if isinstance(pieces[0], TextColumn):
-            joined[name] = TextColumn(np.concatenate([piece.codes for piece in pieces]), pieces[0].words)
-        else:
-            joined[name] = np.concatenate(pieces)
+        joined[name] = _texts(pieces) if isinstance(pieces[0], TextColumn) else np.concatenate(pieces)
     return joined
+
+
+def _texts(pieces: Sequence[TextColumn]) -> TextColumn:
+    if all(piece.words is pieces[0].words for piece in pieces):
+        return TextColumn(np.concatenate([piece.codes for piece in pieces]), pieces[0].words)
+    firsts = accumulate((len(piece.words) for piece in pieces), initial=0)
+    codes = [np.where(piece.codes < 0, -1, piece.codes + first) for piece, first in zip(pieces, firsts, strict=False)]
+    return TextColumn(np.concatenate(codes).astype(np.int32), [word for piece in pieces for word in piece.words])

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import simpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from populations import populations
 
 import blis
 from blis.clients import merge
-from blis.errors import SpecError
+from blis.clients.build import start
+from blis.errors import BlisError, SpecError
 from blis.generation import Generated, generate_to
-from blis.trace import COLUMNS, Trace
+from blis.request import Outcome, Request
+from blis.spec.workload import workload_from_dict
+from blis.trace import COLUMNS, MISSING, Trace
 
 DEPLOYMENT: dict[str, Any] = {
     "max_model_len": 0,
@@ -84,6 +88,70 @@ def test_what_is_generated_is_what_a_simulation_sends(
     monkeypatch.setattr(merge, "SLICE_ROWS", rows)
     clients[0] |= {**more, "prefix_length": 48} if "prefix_group" in more else more
     check_same_requests({"seed": 5, "horizon": "20s", "num_requests": num_requests, "clients": clients})
+
+
+class Oracle:
+    """A target that answers everything at once and in full."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.env = env
+        self.requests: list[Request] = []
+
+    def submit(self, request: Request) -> simpy.Event:
+        self.requests.append(request)
+        now = request.arrival_us
+        return self.env.event().succeed(Outcome(request.request_id, "ok", request.output_tokens, now, now))
+
+
+SESSIONS = st.fixed_dictionaries(
+    {
+        "max_rounds": st.sampled_from(
+            [1, 3, {"type": "exponential", "params": {"mean": 4, "max": 20}}],
+        ),
+        "think_time_us": st.sampled_from(
+            [0, "700ms", {"type": "exponential", "params": {"mean": 2_000_000}}],
+        ),
+        "context_growth": st.sampled_from(["accumulate", "fixed"]),
+        "single_session": st.booleans(),
+    }
+)
+
+
+@given(populations(), SESSIONS, st.sampled_from([None, 7, 100]), st.sampled_from([1, 7, merge.SLICE_ROWS]))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rounds_are_those_of_a_server_that_takes_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+    clients: list[dict[str, Any]],
+    session: dict[str, Any],
+    num_requests: int | None,
+    rows: int,
+) -> None:
+    monkeypatch.setattr(merge, "SLICE_ROWS", rows)
+    clients[0] |= {"session": session, "prefix_group": "docs", "prefix_length": 48, "timeout": "30s"}
+    spec = workload_from_dict({"seed": 5, "horizon": "20s", "num_requests": num_requests, "clients": clients})
+    env = simpy.Environment()
+    oracle = Oracle(env)
+    done = start(env, oracle, spec, horizon_us=spec.horizon, num_requests=num_requests, warn=str)
+    env.run(until=done)
+    trace = blis.generate(spec, warn=str)
+    assert [
+        (r.client.client_id, r.session_id, r.round_index, r.client_seq, r.arrival_us, r.deadline_us or MISSING)
+        for r in oracle.requests
+    ] == rows_of(trace, "client_id", "session_id", "round_index", "client_seq", "arrival_time_us", "deadline_us")
+    assert [(r.input_tokens, r.prompt_tokens, r.output_tokens) for r in oracle.requests] == rows_of(
+        trace, "input_tokens", "prompt_tokens", "planned_output_tokens"
+    )
+
+
+def rows_of(trace: Trace, *columns: str) -> list[tuple[Any, ...]]:
+    return list(zip(*(trace.column(name).tolist() for name in columns), strict=True))
+
+
+def test_what_waits_for_answers_only_is_refused(tmp_path: Path) -> None:
+    spec = {"horizon": "10s", "clients": [client("a"), {**client("b", rate=None, concurrency=3), "arrival": None}]}
+    with pytest.raises(BlisError, match="client 'b' has a concurrency: it sends when it has been answered"):
+        generate_to(tmp_path / "run", spec)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["language", "reasoning", "multimodal"])

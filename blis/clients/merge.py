@@ -15,6 +15,7 @@ import numpy as np
 
 from blis.clients.arrivals import IntArray
 from blis.clients.rates import END_OF_TIME_US
+from blis.clients.rounds import Round, RoundBlock
 from blis.clients.source import Block, Columns
 
 __all__ = ["SLICE_ROWS", "Slice", "merged"]
@@ -32,18 +33,20 @@ Cut = tuple[Block, int, int]
 class Slice(NamedTuple):
     """The n requests of a stretch of time, in order of arrival.
 
-    ``arrival_us``, ``source`` (place in the list of sources) and ``number`` (of the request within its source, from 0)
-    are int64, shape (n,).
+    ``arrival_us``, ``source`` (place in the list of sources) and ``number`` (of the request within its source) are
+    int64, shape (n,). ``rounds`` is None where there are no sessions; a request outside them has the session -1.
     """
 
     arrival_us: IntArray
     source: IntArray
     number: IntArray
     columns: Columns
+    rounds: Round | None = None
 
     def cut(self, end: int) -> Slice:
         """Return the first ``end`` requests."""
-        return Slice(self.arrival_us[:end], self.source[:end], self.number[:end], self.columns.cut(0, end))
+        rounds = None if self.rounds is None else self.rounds.at(slice(end))
+        return Slice(self.arrival_us[:end], self.source[:end], self.number[:end], self.columns.cut(0, end), rounds)
 
 
 def merged(streams: Sequence[Iterator[Block]], num_requests: int | None = None) -> Iterator[Slice]:
@@ -121,10 +124,11 @@ class _Feed:
 def _drawn_to(feeds: Sequence[_Feed], firsts: IntArray, start: int, end: int, most: int) -> int:
     """Draw what arrives before ``end``, or before an earlier time if that would be more than ``most``; return which.
 
-    Within a microsecond no source has more than one arrival, and ``most`` is at least the number of sources.
+    A single microsecond is drawn whole.
     """
     while True:
         count = 0
+        most = most if end - start > 1 else END_OF_TIME_US
         for at in np.flatnonzero(firsts < end).tolist():
             count += feeds[at].draw(end, most - count)
             if count > most:
@@ -153,7 +157,25 @@ def _joined(feeds: Sequence[_Feed], active: IntArray, end: int) -> Slice:
         _filled(ratios, inputs, order),
     )
     numbers = np.arange(len(arrivals)) + np.repeat(before - firsts, counts)
-    return Slice(arrivals[order], np.repeat(active, counts)[order], numbers[order], columns)
+    rounds = _rounds(every, numbers)
+    if rounds is not None:
+        numbers, rounds = rounds.number, rounds.at(order)
+    return Slice(arrivals[order], np.repeat(active, counts)[order], numbers[order], columns, rounds)
+
+
+def _rounds(cuts: Sequence[Cut], numbers: IntArray) -> Round | None:
+    """Join what rounds of sessions have beyond other requests, whose ``numbers`` count what their sources sent."""
+    if not any(isinstance(block, RoundBlock) for block, _, _ in cuts):
+        return None
+    zeros = np.zeros_like(numbers)
+    found = Round(zeros - 1, zeros.copy(), numbers.copy(), zeros)
+    done = 0
+    for block, start, stop in cuts:
+        if isinstance(block, RoundBlock):
+            for column, own in zip(found, block.rounds, strict=True):
+                column[done : done + stop - start] = own[start:stop]
+        done += stop - start
+    return found
 
 
 def _filled(pieces: Sequence[Any], inputs: Sequence[IntArray], order: IntArray) -> Any:

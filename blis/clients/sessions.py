@@ -20,7 +20,7 @@ from blis.clients.target import Target
 from blis.request import Outcome, Request
 from blis.trace.status import Status
 
-__all__ = ["LEAST_WAIT_US", "Caller", "sessions"]
+__all__ = ["LEAST_WAIT_US", "Caller", "session_name", "sessions"]
 
 LEAST_WAIT_US = 1
 """Time from an answer to what its client sends next, at least."""
@@ -74,7 +74,7 @@ class Caller:
         source = self.source
         facts, timeout = source.facts, source.timeout_us
         _, size, output, capped, parts, ratio = plan.rows[at]
-        session_id = f"{facts.client_id}/{plan.number}" if source.in_sessions else ""
+        session_id = session_name(facts.client_id, plan.number) if source.in_sessions else ""
         own = (session_id if source.accumulates else None, context + size)
         return Request(
             facts,
@@ -92,6 +92,11 @@ class Caller:
             parts,
             ratio,
         )
+
+
+def session_name(client_id: str, number: int) -> str:
+    """Return the id of a client's session, unique in a run."""
+    return f"{client_id}/{number}"
 
 
 def sessions(caller: Caller, blocks: Iterator[SessionBlock]) -> Generator[simpy.Event, None, None]:
