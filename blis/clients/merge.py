@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blis.clients.arrivals import IntArray
+from blis.clients.columns import Columns
 from blis.clients.rates import END_OF_TIME_US
 from blis.clients.rounds import Round, RoundBlock
-from blis.clients.source import Block, Columns
+from blis.clients.source import Block
 
 __all__ = ["SLICE_ROWS", "Slice", "merged"]
 

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.clients.arrivals import IntArray
+from blis.clients.columns import Columns
 from blis.clients.plans import SessionBlock, SessionSource
 from blis.clients.rates import END_OF_TIME_US
 from blis.clients.sessions import LEAST_WAIT_US
-from blis.clients.source import Block, Columns
+from blis.clients.source import Block
 
 __all__ = ["Round", "RoundBlock", "earliest_rounds"]
 
