@@ -211,18 +211,19 @@ def catalogue_page() -> str:
             f"{chip.peak_fp8_tflops:g}" if chip.peak_fp8_tflops else "",
             f"{chip.bandwidth_tbs:g}",
             f"{chip.memory_gib:g}",
+            f"{chip.link_gbs:g}",
             f"{chip.mfu_prefill:g} / {chip.mfu_decode:g}",
         )
         for chip in (gpu(name) for name in gpu_names())
     ]
     model_head = ("name", "layers", "hidden", "heads", "KV heads", "FFN", "experts", "context")
-    gpu_head = ("name", "TFLOP/s", "FP8 TFLOP/s", "TB/s", "GiB", "MFU prefill / decode")
+    gpu_head = ("name", "TFLOP/s", "FP8 TFLOP/s", "TB/s", "GiB", "link GB/s", "MFU prefill / decode")
     return (
         "# Models and GPUs\n\nNames that a deployment may use, in any letter case; an organisation in front of a "
         "model's name is ignored.\n\n## Models\n\nShapes come from the models' public `config.json`. For any other "
         "model, set `model` to the path of its `config.json`.\n\n"
         + table(model_head, models)
-        + "\n## GPUs\n\nPeak rates are dense, for bf16 and FP8.\n\n"
+        + "\n## GPUs\n\nPeak rates are dense, for bf16 and FP8; the link to the other GPUs is counted one way.\n\n"
         + table(gpu_head, gpus)
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
@@ -170,8 +172,9 @@ class DeploymentFlags:
     latency_model: Annotated[
         str | None,
         Option(
-            metavar="NAME",
-            help="How long a step takes: trained-physics (default), roofline or alpha-beta.",
+            metavar="NAME|FILE",
+            help="How long a step takes: trained-physics (default), physics, roofline or alpha-beta, or the YAML file "
+            "of a fitted model.",
             rich_help_panel=_LATENCY,
         ),
     ] = None
@@ -209,6 +212,7 @@ def load(flags: DeploymentFlags) -> DeploymentSpec:
         SpecError: file or flags are wrong, or contradict each other.
     """
     from blis.spec.deployment import DeploymentSpec, load_deployment
+    from blis.spec.latency import is_latency_file
 
     spec = DeploymentSpec()
     if flags.deployment is not None:
@@ -217,7 +221,11 @@ def load(flags: DeploymentFlags) -> DeploymentSpec:
         except SpecError:
             refuse_other(flags.deployment, "deployment")
             raise
-    return spec.with_overrides(**{name: _value(name, getattr(flags, name)) for name in FLAGS})
+    values = {name: _value(name, getattr(flags, name)) for name in FLAGS}
+    if flags.deployment is not None and flags.latency_model is not None and is_latency_file(flags.latency_model):
+        # Paths in a deployment start at its folder, those on the command line at the current one.
+        values["latency_model"] = os.path.relpath(flags.latency_model, Path(flags.deployment).parent)
+    return spec.with_overrides(**values)
 
 
 def _value(name: str, value: Any) -> Any:

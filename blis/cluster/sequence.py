@@ -101,7 +101,7 @@ class Batch(BatchSums):
     def __init__(self, decodes: int, context: int) -> None:
         self.decodes = self.sequences = decodes
         self.decode_context = context
-        self.prefill_tokens = self.prefill_context = 0
+        self.prefill_tokens = self.prefill_context = self.prefill_stored = 0
         self.prefill_full_attention = self.prefill_chunk_attention = self.prefill_causal_attention = 0.0
         self.chunks: tuple[Chunk, ...] = ()
         self.unreached: tuple[tuple[Sequence, int], ...] = ()
@@ -122,6 +122,7 @@ class Batch(BatchSums):
         self.prefill_full_attention += tokens * (sequence.prompt + half)
         self.prefill_chunk_attention += tokens * (before + half - 0.5)
         self.prefill_causal_attention += tokens * (known + half)
+        self.prefill_stored += known
         if before:
             self.prefill_context += before
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, assert_never
 from blis.errors import BlisError
 from blis.latency.alpha_beta import AlphaBeta
 from blis.latency.base import BatchSums, LatencyModel, Overheads
+from blis.latency.physics import Physics
 from blis.latency.roofline import Roofline
 from blis.latency.trained_physics import TrainedPhysics
 from blis.spec.catalogue import Gpu, ModelShape
 
 if TYPE_CHECKING:
-    from blis.spec.deployment import InstanceConfig, LatencySpec
+    from blis.spec.instance import InstanceConfig
+    from blis.spec.latency import LatencySpec
 
-__all__ = ["AlphaBeta", "BatchSums", "LatencyModel", "Overheads", "Roofline", "TrainedPhysics", "build"]
+__all__ = ["AlphaBeta", "BatchSums", "LatencyModel", "Overheads", "Physics", "Roofline", "TrainedPhysics", "build"]
 
 
 def build(config: InstanceConfig) -> LatencyModel:
@@ -24,11 +26,11 @@ def build(config: InstanceConfig) -> LatencyModel:
     Raises:
         BlisError: coefficients that are missing, too few or too many, negative or not finite.
     """
-    return _build(config.latency, config.model, config.hardware, config.tp)
+    return _build(config.latency, config.model, config.hardware, config.tp, config.async_scheduling)
 
 
 @lru_cache(maxsize=64)
-def _build(latency: LatencySpec, shape: ModelShape, gpu: Gpu, tp: int) -> LatencyModel:
+def _build(latency: LatencySpec, shape: ModelShape, gpu: Gpu, tp: int, overlap: bool) -> LatencyModel:
     alpha = {} if latency.alpha is None else {"alpha": latency.alpha}
     beta = {} if latency.beta is None else {"beta": latency.beta}
     match latency.model:
@@ -40,5 +42,7 @@ def _build(latency: LatencySpec, shape: ModelShape, gpu: Gpu, tp: int) -> Latenc
             return Roofline(shape, gpu, tp, **alpha)
         case "trained-physics":
             return TrainedPhysics(shape, gpu, tp, **alpha, **beta)
+        case "physics":
+            return Physics(shape, gpu, tp, latency.physics, overlap=overlap)
         case _:
             assert_never(latency.model)

@@ -22,8 +22,8 @@ class BatchSums:
     progress before the step, the token being decoded excluded; ``sequences`` number of sequences with at least one
     token (``decodes`` plus the prefill chunks); ``prefill_full_attention`` sum of t*(s + t/2);
     ``prefill_chunk_attention`` sum of t*c' with c' = p + (t - 1)/2 for t > 1 and p otherwise; ``prefill_context`` sum
-    of p; ``prefill_causal_attention`` sum of t*(k + t/2) with k all tokens already in the KV cache, claimed blocks
-    included.
+    of p; ``prefill_stored`` sum of k, all tokens already in the KV cache, claimed blocks included;
+    ``prefill_causal_attention`` sum of t*(k + t/2).
 
     All are whole or half numbers: below 2**52 they add up exactly, in any order.
     """
@@ -35,6 +35,7 @@ class BatchSums:
     prefill_full_attention: float = 0.0
     prefill_chunk_attention: float = 0.0
     prefill_context: int = 0
+    prefill_stored: int = 0
     prefill_causal_attention: float = 0.0
 
 

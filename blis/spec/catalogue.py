@@ -14,7 +14,17 @@ from blis.spec.located import load_yaml
 from blis.spec.shape import ModelShape, shape_from_config
 from blis.spec.words import did_you_mean, listed
 
-__all__ = ["CoefficientRow", "Gpu", "ModelShape", "coefficient_rows", "gpu", "gpu_names", "model", "model_names"]
+__all__ = [
+    "CoefficientRow",
+    "Gpu",
+    "ModelShape",
+    "coefficient_rows",
+    "gpu",
+    "gpu_names",
+    "model",
+    "model_names",
+    "physics_coefficients",
+]
 
 _DATA = Path(__file__).with_name("data")
 
@@ -24,7 +34,8 @@ class Gpu:
     """One GPU.
 
     Peak rates are TFLOP/s of dense matrix products (``peak_fp8_tflops`` is None without FP8 units), bandwidth is
-    TB/s, memory GiB; ``mfu_prefill`` and ``mfu_decode`` are the shares of the peak that the two phases reach.
+    TB/s, memory GiB; ``mfu_prefill`` and ``mfu_decode`` are the shares of the peak that the two phases reach;
+    ``link_gbs`` is GB/s that the GPU sends to the others of its instance while it receives as much.
     """
 
     name: str
@@ -33,6 +44,7 @@ class Gpu:
     mfu_prefill: float
     mfu_decode: float
     memory_gib: float
+    link_gbs: float
     peak_fp8_tflops: float | None = None
 
     def peak_for(self, shape: ModelShape) -> float:
@@ -120,6 +132,13 @@ def coefficient_rows() -> tuple[CoefficientRow, ...]:
         )
         for row in _data("coefficients.yaml")
     )
+
+
+@cache
+def physics_coefficients() -> Mapping[str, float]:
+    """The coefficients of the physics model that come with blis, by name."""
+    coefficients: Mapping[str, float] = _data("physics.yaml")["physics"]
+    return coefficients
 
 
 @cache

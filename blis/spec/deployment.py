@@ -11,15 +11,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from blis.errors import Problem, SpecError
 from blis.spec.fields import Checked, Micros, Name, NonNegative, Positive, refusal, whole
-from blis.spec.instance import (
-    CoefficientsSpec,
-    InstanceConfig,
-    InstanceKeys,
-    LatencyModelSpec,
-    LatencySpec,
-    Unresolvable,
-    configure,
-)
+from blis.spec.instance import InstanceConfig, InstanceKeys, Unresolvable, configure
+from blis.spec.latency import CoefficientsSpec, LatencyModelSpec, LatencySpec, PhysicsSpec
 from blis.spec.overrides import COMMAND_LINE, FLAGS, flag, in_flags, override
 from blis.spec.strict import Finding, Locate, StrictModel, load_yaml, lookup, nowhere, path_text, validate
 from blis.spec.unmodelled import split_unmodelled
@@ -35,6 +28,7 @@ __all__ = [
     "InstanceKeys",
     "LatencyModelSpec",
     "LatencySpec",
+    "PhysicsSpec",
     "PoolSpec",
     "RoutingSpec",
     "deployment_from_dict",

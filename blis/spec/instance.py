@@ -14,45 +14,15 @@ from blis.errors import BlisError
 from blis.spec import catalogue
 from blis.spec.capacity import kv_blocks
 from blis.spec.catalogue import Gpu, ModelShape
-from blis.spec.fields import Checked, Count, Flag, NonNegative, PositiveCount, real, refusal, whole
-from blis.spec.strict import Finding, StrictModel, lookup, shown
+from blis.spec.fields import Checked, Count, Flag, PositiveCount, real, refusal, whole
+from blis.spec.latency import LatencyModelSpec, LatencySpec, resolve_latency
+from blis.spec.strict import StrictModel, shown
 
-__all__ = [
-    "CoefficientsSpec",
-    "InstanceConfig",
-    "InstanceKeys",
-    "LatencyModelName",
-    "LatencyModelSpec",
-    "LatencySpec",
-    "Unresolvable",
-    "configure",
-]
+__all__ = ["InstanceConfig", "InstanceKeys", "Unresolvable", "configure"]
 
-LatencyModelName = Literal["trained-physics", "roofline", "alpha-beta"]
 SchedulerName = Literal["fcfs", "sjf", "priority-fcfs", "reverse-priority"]
 PriorityPolicyName = Literal["by-class", "constant", "slo-based", "inverted-slo"]
 PreemptionName = Literal["fcfs", "priority"]
-
-_COEFFICIENTS = {
-    "trained-physics": {
-        "alpha": (3, "queueing us, end of request us, overhead us per output token"),
-        "beta": (11, "B1a, B1b, B2a, B2b, B3, B4, B5, B6, B7, B8, BEP"),
-    },
-    "roofline": {"alpha": (3, "queueing us, queueing us per prompt token, overhead us per output token")},
-    "alpha-beta": {
-        "alpha": (3, "queueing us, queueing us per prompt token, overhead us per output token"),
-        "beta": (3, "step us, us per prefill token, us per decoding sequence"),
-    },
-}
-
-
-@dataclass(frozen=True, slots=True)
-class LatencySpec:
-    """A latency model by name; coefficients are None where the model's own apply."""
-
-    model: LatencyModelName
-    alpha: tuple[float, ...] | None = None
-    beta: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,42 +98,6 @@ _BLOCKS = Checked(
 _SHARE = real(0, 1, above=True)
 
 
-class CoefficientsSpec(StrictModel):
-    """Coefficients of a latency model: see :mod:`blis.latency` for their order."""
-
-    alpha: tuple[NonNegative, ...] | None = Field(
-        default=None, description="Overheads around the steps, three numbers."
-    )
-    beta: tuple[NonNegative, ...] | None = Field(
-        default=None, description="Step times: 3 for alpha-beta, 11 trained-physics."
-    )
-
-
-class LatencyModelSpec(StrictModel):
-    """Which latency model, and its coefficients where they aren't its own."""
-
-    model: LatencyModelName = Field(default="trained-physics", description="How step times are computed.")
-    coefficients: CoefficientsSpec | None = Field(default=None, description="Coefficients in place of the model's own.")
-
-    @classmethod
-    def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        """Each model takes its own number of coefficients."""
-        name, given = raw.get("model", "trained-physics"), raw.get("coefficients")
-        takes = _COEFFICIENTS.get(name) if isinstance(name, str) else None
-        if takes is None or given is None:
-            return
-        for key in ("alpha", "beta"):
-            values = lookup(given, key)
-            path = ("coefficients", key)
-            if values is None and name == "alpha-beta" and isinstance(given, Mapping | CoefficientsSpec):
-                yield path, f"missing; alpha-beta takes 3 numbers: {takes[key][1]}"
-            elif values is not None and key not in takes:
-                yield path, f"{name} has no {key} coefficients; remove them, or choose another latency model"
-            elif isinstance(values, list | tuple) and len(values) != takes[key][0]:
-                count, names = takes[key]
-                yield path, f"{name} takes {count} numbers ({names}), found {len(values)}"
-
-
 class InstanceKeys(StrictModel):
     """The keys that describe an instance, with the defaults of a deployment."""
 
@@ -221,6 +155,8 @@ def configure(values: Mapping[str, Any], base_dir: Path | None) -> InstanceConfi
         with _about("tp"):
             blocks = kv_blocks(shape, gpu, tp, values["gpu_memory_utilization"], block_size)
     longest = values["max_model_len"]
+    with _about("latency"):
+        latency = resolve_latency(values["latency"], shape, gpu, tp, base_dir)
     return InstanceConfig(
         name="",
         pool="",
@@ -237,26 +173,8 @@ def configure(values: Mapping[str, Any], base_dir: Path | None) -> InstanceConfi
         priority_policy=values["priority_policy"],
         preemption=values["preemption"],
         async_scheduling=values["async_scheduling"],
-        latency=_latency(values["latency"], shape, gpu, tp),
+        latency=latency,
     )
-
-
-def _latency(spec: LatencyModelSpec, shape: ModelShape, gpu: Gpu, tp: int) -> LatencySpec:
-    given = spec.coefficients
-    if given is not None and (given.alpha is not None or given.beta is not None):
-        return LatencySpec(spec.model, given.alpha, given.beta)
-    if spec.model != "alpha-beta":
-        return LatencySpec(spec.model)
-    rows = catalogue.coefficient_rows()
-    row = next((r for r in rows if (r.model, r.hardware, r.tp) == (shape.name, gpu.name, tp)), None)
-    if row is None:
-        known = ", ".join(f"{r.model} on {r.hardware} tp {r.tp}" for r in rows)
-        raise Unresolvable(
-            "latency",
-            f"no alpha-beta coefficients are known for {shape.name} on {gpu.name} tp {tp}; known: {known}; "
-            "give latency.coefficients, or choose trained-physics or roofline",
-        )
-    return LatencySpec("alpha-beta", row.alpha, row.beta)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from small_cases import Served, caches, config, gaps, outcomes, request, run, steps
 
 from blis.spec.deployment import AdmissionSpec, RoutingSpec
-from blis.spec.instance import LatencySpec
+from blis.spec.latency import LatencySpec
 
 
 def test_three_requests_that_share_a_prefix() -> None:

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blis.latency import AlphaBeta, BatchSums, LatencyModel, Roofline, TrainedPhysics
+from blis.latency import AlphaBeta, BatchSums, LatencyModel, Physics, Roofline, TrainedPhysics
 from blis.spec.catalogue import gpu, model, model_names
+from blis.spec.latency import PhysicsSpec
 
 coefficients = st.floats(0, 1e6) | st.sampled_from([0.0, 0.5, 1e-12, 5752.705191348184])
 
 
 @st.composite
 def models(draw: st.DrawFn) -> LatencyModel:
-    kind = draw(st.sampled_from(["alpha-beta", "roofline", "trained-physics", "fitted"]))
+    kind = draw(st.sampled_from(["alpha-beta", "roofline", "trained-physics", "fitted", "physics"]))
     if kind == "alpha-beta":
         return AlphaBeta((0, 0, 0), draw(st.tuples(coefficients, coefficients, coefficients)))
     shape = model(draw(st.sampled_from(model_names())))
@@ -23,6 +24,15 @@ def models(draw: st.DrawFn) -> LatencyModel:
     tp = draw(st.sampled_from([1, 2, 4]))
     if kind == "roofline":
         return Roofline(shape, hardware, tp)
+    if kind == "physics":
+        names = ("weights", "kv_cache", "decode_compute", "sequence_us", "step_us", "host_step_us", "host_sequence_us")
+        return Physics(
+            shape,
+            hardware,
+            tp,
+            PhysicsSpec(**{name: draw(coefficients) for name in names}),
+            overlap=draw(st.booleans()),
+        )
     if kind == "trained-physics":
         return TrainedPhysics(shape, hardware, tp)
     return TrainedPhysics(shape, hardware, tp, beta=draw(st.lists(coefficients, min_size=11, max_size=11)))
@@ -80,8 +90,17 @@ def test_durations_are_at_least_one_microsecond() -> None:
     assert AlphaBeta((0, 0, 0), (0, 0, 0.1)).decode_us(5, 7, 2).tolist() == [1, 1]
 
 
+def test_a_run_that_the_host_holds_up_at_first() -> None:
+    host = PhysicsSpec(host_step_us=7_000, host_sequence_us=10)
+    latency = Physics(model("llama-2-7b"), gpu("H100"), 1, host, overlap=True)
+    check(latency, 4, 4_000, 2_000)
+    durations = latency.decode_us(4, 4_000, 2_000)
+    assert durations[0] == durations[100] == 7_040 < durations[-1]
+
+
 def test_a_run_is_the_callers_own() -> None:
-    for latency in (AlphaBeta((0, 0, 0), (10, 0, 1)), Roofline(model("llama-3.1-8b"), gpu("H100"), 1)):
+    llama, h100 = model("llama-3.1-8b"), gpu("H100")
+    for latency in (AlphaBeta((0, 0, 0), (10, 0, 1)), Roofline(llama, h100, 1), Physics(llama, h100, 1)):
         first = latency.decode_us(4, 100, 8)
         expected = first.tolist()
         first[:] = 0

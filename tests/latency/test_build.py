@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from blis.errors import BlisError
-from blis.latency import AlphaBeta, BatchSums, Roofline, TrainedPhysics, build
+from blis.latency import AlphaBeta, BatchSums, Physics, Roofline, TrainedPhysics, build
 from blis.spec.catalogue import gpu, model
-from blis.spec.deployment import LatencySpec, deployment_from_dict
+from blis.spec.deployment import LatencySpec, PhysicsSpec, deployment_from_dict
 
 
 def built(**latency: object) -> object:
@@ -20,6 +20,7 @@ def test_each_name_builds_its_model() -> None:
     assert isinstance(built(), TrainedPhysics)
     assert isinstance(built(model="trained-physics"), TrainedPhysics)
     assert isinstance(built(model="roofline"), Roofline)
+    assert isinstance(built(model="physics"), Physics)
     assert isinstance(built(model="alpha-beta"), AlphaBeta)
 
 
@@ -38,6 +39,24 @@ def test_given_coefficients_replace_the_models_own() -> None:
     roofline = built(model="roofline", coefficients={"alpha": [5, 0.5, 7]})
     assert isinstance(roofline, Roofline)
     assert roofline.overheads.queue_per_token == 0.5
+
+
+def test_named_coefficients_replace_some_of_the_physics_models_own() -> None:
+    own, slower = built(model="physics"), built(model="physics", physics={"step_us": 1e6, "request_us": 12.5})
+    assert isinstance(own, Physics)
+    assert isinstance(slower, Physics)
+    assert slower.overheads.queue_base == 12.5
+    gap = slower.step_us(BatchSums()) - own.step_us(BatchSums())
+    assert gap == pytest.approx(1e6 - PhysicsSpec().step_us, abs=1)
+
+
+def test_asynchronous_scheduling_hides_the_hosts_work() -> None:
+    durations = []
+    for asynchronous in (False, True):
+        latency = {"model": "physics", "physics": {"host_step_us": 1000, "host_sequence_us": 10}}
+        config = deployment_from_dict({"latency": latency, "async_scheduling": asynchronous}).resolve()[0]
+        durations.append(build(config).few_decodes_us(20, 1000, 1)[0])
+    assert durations[0] - durations[1] == 1200
 
 
 def test_equal_instances_share_a_model_and_others_do_not() -> None:

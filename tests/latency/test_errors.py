@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from blis.errors import BlisError
-from blis.latency import AlphaBeta, BatchSums, LatencyModel, Roofline, TrainedPhysics
+from blis.latency import AlphaBeta, BatchSums, LatencyModel, Physics, Roofline, TrainedPhysics
 from blis.spec.catalogue import gpu, model
+from blis.spec.latency import PhysicsSpec
 
 SHAPE, H100 = model("llama-3.1-8b"), gpu("H100")
 
@@ -44,6 +45,8 @@ HUGE = [
     ("alpha-beta", AlphaBeta((0, 0, 0), (0, 1e300, 1e300))),
     ("trained-physics", TrainedPhysics(SHAPE, H100, 1, beta=[1e300, 0, 0, 1e300, 0, 0, 0, 1e300, 0, 0, 0])),
     ("trained-physics", TrainedPhysics(SHAPE, H100, 1, beta=[1e308] * 11)),
+    ("physics", Physics(SHAPE, H100, 1, PhysicsSpec(weights=1e300))),
+    ("physics", Physics(SHAPE, H100, 1, PhysicsSpec(host_step_us=1e300), overlap=True)),
 ]
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blis.latency import AlphaBeta, BatchSums, Roofline, TrainedPhysics
+from blis.latency import AlphaBeta, BatchSums, Physics, Roofline, TrainedPhysics
 from blis.spec.catalogue import Gpu, ModelShape, gpu, model, model_names
+from blis.spec.latency import PhysicsSpec
 
 # A GPU a million times slower makes durations so long that their truncation is no more than 1e-9 of them.
 SLOW = 1e-6
@@ -22,6 +23,7 @@ def slowed(hardware: Gpu) -> Gpu:
         peak_tflops=hardware.peak_tflops * SLOW,
         peak_fp8_tflops=fp8,
         bandwidth_tbs=hardware.bandwidth_tbs * SLOW,
+        link_gbs=hardware.link_gbs * SLOW,
     )
 
 
@@ -47,6 +49,7 @@ def sums(batch: Batch) -> BatchSums:
         prefill_full_attention=sum(t * (s + t / 2) for t, _, s in chunks),
         prefill_chunk_attention=sum(t * (p + (t - 1) / 2 if t > 1 else p) for t, p, _ in chunks),
         prefill_context=sum(p for _, p, _ in chunks),
+        prefill_stored=sum(p for _, p, _ in chunks),
         prefill_causal_attention=sum(t * (p + t / 2) for t, p, _ in chunks),
     )
 
@@ -95,6 +98,54 @@ def trained_us(shape: ModelShape, hardware: Gpu, tp: int, beta: tuple[float, ...
     all_reduce = L * (P + D) * h * B * 2 * (tp - 1) / tp / W
     tpc, moe = (all_reduce, all_reduce) if E else (2 * all_reduce, 0.0)
     return (B1a * pf_c + B1b * pf_m) + (B2a * dc_c + B2b * dc_m) + B3 * wt + B4 * tpc + BEP * moe + B5 * L + B6 * n + B7
+
+
+def physics_us(shape: ModelShape, hardware: Gpu, tp: int, c: PhysicsSpec, batch: Batch) -> float:
+    h, L, A, G, e, f = shape.hidden, shape.layers, shape.heads, shape.kv_heads, shape.head_dim, shape.ffn
+    B, F, W, N = 2, hardware.peak_tflops * 1e12, hardware.bandwidth_tbs * 1e12, hardware.link_gbs * 1e9
+    E, x = shape.experts, shape.active_experts
+    attention, expert, head = 2 * h * A * e + 2 * h * G * e, 3 * h * f, shape.vocab * h
+    chunks, decodes = batch
+    n, tokens = len(chunks) + len(decodes), sum(t for t, _, _ in chunks) + len(decodes)
+    distinct = E * (1 - (1 - x / E) ** tokens) if E else 1
+    seconds = c.weights * (L * (attention + expert * distinct) + head) * B / tp / W
+    kv = 2 * L * max(G / tp, 1) * e * B / W
+    seconds += c.kv_cache * kv * (sum(t + p for t, p, _ in chunks) + sum(1 + p for p in decodes))
+    seconds += c.decode_compute * len(decodes) * 2 * L * (attention + expert * (x or 1)) / tp / F
+    seconds += c.decode_compute * n * 2 * head / tp / F
+    for t, p, _ in chunks:
+        seconds += c.prefill_compute * (2 * t * L * attention + L * 4 * A * e * t * (p + t / 2)) / tp / F
+        seconds += (c.expert_compute if E else c.prefill_compute) * 2 * t * L * expert * (x or 1) / tp / F
+    seconds += c.all_reduce * L * 2 * (tokens * h * B) * 2 * (tp - 1) / tp / N
+    fixed = c.step_us + c.sequence_us * n + L * c.layer_us + L * c.prefill_layer_us * bool(chunks)
+    return seconds * 1e6 + fixed + L * c.all_reduce_us * (tp > 1)
+
+
+@given(shapes, gpus, tps, batches, st.booleans())
+def test_physics_is_its_formula(shape: ModelShape, hardware: Gpu, tp: int, batch: Batch, overlap: bool) -> None:
+    hardware = slowed(hardware)
+    written = physics_us(shape, hardware, tp, PhysicsSpec(), batch)
+    host = PhysicsSpec(host_step_us=written, host_sequence_us=1000)
+    n = sums(batch).sequences
+    expected = max(written, written + 1000 * n) if overlap else 2 * written + 1000 * n
+    assert Physics(shape, hardware, tp).step_us(sums(batch)) == pytest.approx(written, rel=1e-9, abs=1)
+    assert Physics(shape, hardware, tp, host, overlap=overlap).step_us(sums(batch)) == pytest.approx(
+        expected, rel=1e-9, abs=1
+    )
+
+
+@given(shapes, tps, batches, st.sampled_from([name for name in PhysicsSpec.model_fields if "token_us" not in name]))
+def test_physics_takes_no_less_with_a_larger_coefficient(shape: ModelShape, tp: int, batch: Batch, name: str) -> None:
+    larger = PhysicsSpec().model_copy(update={name: 2 * getattr(PhysicsSpec(), name) + 1})
+    hardware = gpu("H100")
+    own, slower = Physics(shape, hardware, tp), Physics(shape, hardware, tp, larger)
+    assert slower.step_us(sums(batch)) >= own.step_us(sums(batch))
+
+
+@given(shapes, tps, batches, prefills)
+def test_physics_takes_no_less_with_one_chunk_more(shape: ModelShape, tp: int, batch: Batch, chunk: Prefill) -> None:
+    latency = Physics(shape, gpu("H100"), tp)
+    assert latency.step_us(sums(([*batch[0], chunk], batch[1]))) >= latency.step_us(sums(batch))
 
 
 @given(shapes, gpus, tps, batches)

@@ -54,6 +54,7 @@ def sums(batch: Sequence[Work]) -> BatchSums:
         total.prefill_full_attention += work.new * (work.prompt + work.new / 2)
         total.prefill_chunk_attention += work.new * middle
         total.prefill_context += work.context
+        total.prefill_stored += work.stored
         total.prefill_causal_attention += work.new * (work.stored + work.new / 2)
     return total
 

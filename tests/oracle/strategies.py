@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from blis.request import ClientFacts, Request, Segment
 from blis.spec.catalogue import Gpu, ModelShape
-from blis.spec.deployment import InstanceConfig, LatencySpec
+from blis.spec.deployment import InstanceConfig, LatencySpec, PhysicsSpec
 from oracle.config import Config
 
 __all__ = [
@@ -33,8 +33,8 @@ SHAPE = ModelShape(
 """A model whose steps take some tens of microseconds on these GPUs, bound by memory on the first and by computing on
 the second."""
 GPUS = (
-    Gpu("slow-memory", peak_tflops=5.0, bandwidth_tbs=0.01, mfu_prefill=0.45, mfu_decode=0.30, memory_gib=1.0),
-    Gpu("slow-units", peak_tflops=0.05, bandwidth_tbs=0.03, mfu_prefill=0.40, mfu_decode=0.20, memory_gib=1.0),
+    Gpu("slow-memory", 5.0, bandwidth_tbs=0.01, mfu_prefill=0.45, mfu_decode=0.30, memory_gib=1.0, link_gbs=1.0),
+    Gpu("slow-units", 0.05, bandwidth_tbs=0.03, mfu_prefill=0.40, mfu_decode=0.20, memory_gib=1.0, link_gbs=2.0),
 )
 CLASSES = ("", "critical", "standard", "batch", "sheddable", "background", "realtime", "interactive")
 ADMISSIONS = ("always", "token-bucket", "reject-all")
@@ -50,8 +50,9 @@ class Latency:
     """A latency model by name, with coefficients or None for the model's own."""
 
     model: str
-    alpha: tuple[float, ...] | None
-    beta: tuple[float, ...] | None
+    alpha: tuple[float, ...] | None = None
+    beta: tuple[float, ...] | None = None
+    physics: PhysicsSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Scenario:
 
 def instance_config(config: Config) -> InstanceConfig:
     """Make the ``blis.spec.deployment.InstanceConfig`` that says the same."""
-    latency = LatencySpec(model=config.latency.model, alpha=config.latency.alpha, beta=config.latency.beta)
+    given = config.latency
+    latency = LatencySpec(given.model, given.alpha, given.beta, given.physics)
     settings = {name: getattr(config, name) for name in Config.__dataclass_fields__}
     return InstanceConfig(**(settings | {"latency": latency, "pool": ""}))
 
@@ -77,12 +79,17 @@ def instance_config(config: Config) -> InstanceConfig:
 def latencies(draw: st.DrawFn) -> Latency:
     """Any latency model; steps take from 1 to a few hundred microseconds."""
     small = st.one_of(st.integers(0, 12).map(float), st.floats(0, 12, width=32))
-    match draw(st.sampled_from(("alpha-beta", "alpha-beta", "roofline", "trained-physics"))):
+    match draw(st.sampled_from(("alpha-beta", "alpha-beta", "roofline", "trained-physics", "physics"))):
         case "alpha-beta":
             alpha = (draw(small), draw(st.sampled_from((0.0, 0.0, 0.5, 1.0, 1.3))), draw(small))
             return Latency("alpha-beta", alpha, (draw(small), draw(small) / 4, draw(small) / 4))
         case "roofline":
-            return Latency("roofline", draw(st.sampled_from((None, (3.0, 0.25, 2.5)))), None)
+            return Latency("roofline", draw(st.sampled_from((None, (3.0, 0.25, 2.5)))))
+        case "physics":
+            names = ("layer_us", "all_reduce_us", "prefill_layer_us", "sequence_us", "step_us", "request_us")
+            host = {"host_step_us": draw(st.sampled_from((0.0, 0.0, 30.5))), "host_sequence_us": draw(small) / 4}
+            times = {name: draw(small) for name in (*names, "output_token_us", "completion_us")}
+            return Latency("physics", physics=PhysicsSpec(**times, **host, prompt_token_us=0.25))
         case _:
             beta = (0.15, draw(small) / 10, 0.01, 1.9, 1.36, 0.75, 3.2, draw(small) / 4, draw(small), 0.0, 0.75)
             return Latency("trained-physics", (draw(small), draw(small), draw(small)), beta)

@@ -119,6 +119,7 @@ def test_sums() -> None:
     assert got.prefill_full_attention == 6 * 103 + 4 * 14 + 1 * 8.5
     assert got.prefill_chunk_attention == 6 * 12.5 + 4 * 1.5 + 7
     assert got.prefill_context == 17
+    assert got.prefill_stored == 25
     assert got.prefill_causal_attention == 6 * 13 + 4 * 10 + 7.5
 
 

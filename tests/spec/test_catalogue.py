@@ -78,9 +78,9 @@ def test_heads_that_do_not_add_up_to_the_width() -> None:
 
 
 def test_gpus() -> None:
-    assert gpu("h100") == Gpu("H100", 989.5, 3.35, 0.45, 0.30, 80, 1979)
-    assert gpu("A100") == Gpu("A100-80", 312, 2.039, 0.38, 0.18, 80)
-    assert gpu("l40s") == Gpu("L40S", 362.05, 0.864, 0.32, 0.08, 48, 1466)
+    assert gpu("h100") == Gpu("H100", 989.5, 3.35, 0.45, 0.30, 80, 450, 1979)
+    assert gpu("A100") == Gpu("A100-80", 312, 2.039, 0.38, 0.18, 80, 300)
+    assert gpu("l40s") == Gpu("L40S", 362.05, 0.864, 0.32, 0.08, 48, 32, 1466)
 
 
 def test_coefficient_rows() -> None:
