@@ -14,10 +14,18 @@ from blis.trace import MISSING, SloFacts
 
 __all__ = ["KINDS", "Kind", "Targets", "latency"]
 
-Kind = Literal["ttft_us", "tpot_us", "e2e_us", "scheduling_delay_us"]
+Kind = Literal["ttft_us", "first_answer_us", "tpot_us", "e2e_us", "scheduling_delay_us"]
 Flags = npt.NDArray[np.bool_]
 
-KINDS: tuple[Kind, ...] = ("ttft_us", "tpot_us", "e2e_us", "scheduling_delay_us")
+KINDS: dict[Kind, type[np.generic]] = {
+    "ttft_us": np.int64,
+    "first_answer_us": np.float64,
+    "tpot_us": np.float64,
+    "e2e_us": np.int64,
+    "scheduling_delay_us": np.int64,
+}
+"""Kinds of latencies, and the type of number each is."""
+_ROUNDING = 1e-9
 _TARGETS = ("ttft_us", "tpot_us", "e2e_us")
 
 
@@ -35,6 +43,8 @@ def latency(kind: Kind, stretch: Stretch, view: View) -> npt.NDArray[Any]:
         case "tpot_us":
             values = _tpot_us(stretch, view)
             values[stretch.column("output_tokens") < 2] = MISSING
+        case "first_answer_us":
+            values = _first_answer_us(stretch, view)
         case "scheduling_delay_us":
             return stretch.column("scheduling_delay_us")
     if stretch.header.mode == "real":
@@ -88,3 +98,16 @@ def _tpot_us(stretch: Stretch, view: View) -> npt.NDArray[np.float64]:
     e2e, ttft = view.e2e_us(stretch), view.ttft_us(stretch)
     gaps = np.maximum(stretch.column("output_tokens") - 1, 1)
     return np.where((e2e == MISSING) | (ttft == MISSING), float(MISSING), (e2e - ttft) / gaps)
+
+
+def _first_answer_us(stretch: Stretch, view: View) -> npt.NDArray[np.float64]:
+    """Time to the first token after the reasoning, number floor(reason ratio * output tokens) + 1 of the output.
+
+    A trace has the times of the first and the last token; those between are taken to be evenly spaced. Negative where
+    there is no reasoning or nothing after it.
+    """
+    e2e, ttft, outputs = view.e2e_us(stretch), view.ttft_us(stretch), stretch.column("output_tokens")
+    ratios = stretch.column("reason_ratio")
+    reasoning = np.floor(ratios * outputs + _ROUNDING)
+    found = ttft + (e2e - ttft) * (reasoning / np.maximum(outputs - 1, 1))
+    return np.where((ratios > 0) & (reasoning < outputs) & (ttft != MISSING) & (e2e != MISSING), found, float(MISSING))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from blis.trace import STATUS_CODES, TextColumn, Trace, TraceHeader
+from blis.trace import MISSING, STATUS_CODES, TextColumn, Trace, TraceHeader
 
 __all__ = ["Stretch", "statuses_of", "stretches"]
 
@@ -32,6 +32,11 @@ class Stretch:
     def column(self, name: str) -> npt.NDArray[Any]:
         """Numbers or flags of a column, shape (m,)."""
         return self.trace.rows.numbers(name, self.start, self.stop)
+
+    def prompt_tokens(self) -> npt.NDArray[np.int64]:
+        """Tokens of whole prompts, shape (m,); the requests' own parts where the trace doesn't say."""
+        prompts, own = self.column("prompt_tokens"), self.column("input_tokens")
+        return np.where(prompts == MISSING, own, prompts)
 
     def text(self, name: str) -> TextColumn:
         """Texts of a column; its words are the same object for every stretch of a trace."""

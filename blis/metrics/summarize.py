@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from blis.metrics.anomalies import anomalies
+from blis.metrics.client_view import ClientView, has_client_view
 from blis.metrics.distribution import Distribution
 from blis.metrics.fairness import jain_index
 from blis.metrics.groups import Grouping, TooManyGroupsError, everything, grouped
 from blis.metrics.latencies import KINDS, Kind, latency
-from blis.metrics.results import Cache, Conservation, GroupSummary, Summary
+from blis.metrics.results import Cache, ClientSide, Conservation, GroupSummary, Intended, Latencies, Summary
+from blis.metrics.sessions import sessions
 from blis.metrics.stretch import statuses_of, stretches
-from blis.metrics.tally import Counted, Tally
-from blis.metrics.view import AsRecorded, View
+from blis.metrics.tally import Tally
+from blis.metrics.unservable import unservable
+from blis.metrics.view import AsRecorded, SinceIntended, View
 from blis.trace import MISSING, STATUS_CODES, Status, Trace
 from blis.trace.status import DROPPED, FAILED
 from blis.units import US_PER_S
 
 __all__ = ["summarize"]
+
+Found = dict[str, dict[str, dict[Kind, Distribution]]]
 
 _EVENTS = ("arrival_time_us", "send_time_us", "first_chunk_time_us", "last_chunk_time_us")
 
@@ -32,46 +39,77 @@ def summarize(trace: Trace, view: View | None = None) -> Summary:
     and rates cover all requests. Rates are per second of the span: ``run.span_us`` of the header, or from 0 to the
     last event. Needs about 60 bytes per row for a while.
     """
-    view = view or AsRecorded()
     statuses = statuses_of(trace)
+    marks = anomalies(trace, statuses)
+    recorded = view or AsRecorded()
+    of_sessions = sessions(trace, recorded, statuses)
     completed = statuses == STATUS_CODES[Status.OK]
-    span = _span_us(trace)
-    conservation = _conservation(trace, statuses)
     groupings, too_many = _groupings(trace, completed)
-    tally = Tally(trace, view, statuses, groupings, span / US_PER_S)
-    latencies = _latencies(trace, view, completed, groupings)
-    groups = {
-        name: {
-            label: _group(counted, latencies[name][label])
-            for label, counted in zip(grouping.labels, tally.groups(name), strict=True)
-        }
-        for name, grouping in groupings.items()
-    }
+    span = _span_us(trace)
+    tally = Tally(trace, recorded, statuses, groupings, span / US_PER_S, marks)
+    groups = _groups(tally, _latencies(trace, recorded, completed, groupings), groupings)
     (overall,) = groups.pop("overall").values()
-    preemptions = trace.column("preemptions")
     return Summary(
         mode=trace.header.mode,
+        view="client" if trace.header.mode == "real" else "server",
         span_us=span,
         warm_up_requests=trace.header.warm_up_requests,
         overall=overall,
         itl_us=None if trace.itl is None else Distribution.of_histogram(trace.itl),
-        conservation=conservation,
+        client_view=_client_side(trace, statuses, groupings, span) if view is None else None,
+        intended=_intended(trace, completed),
+        sessions=of_sessions,
+        conservation=_conservation(trace, statuses),
+        unservable=unservable(trace, statuses),
         cache=_cache(trace),
-        preempted_requests=int(np.count_nonzero(preemptions > 0)),
+        preempted_requests=int(np.count_nonzero(trace.column("preemptions") > 0)),
         jain_fairness=_jain_fairness(groupings.get("tenants"), tally),
         too_many=too_many,
         **{name: groups.get(name, {}) for name in _breakdowns(trace)},
     )
 
 
-def _group(counted: Counted, latencies: Mapping[str, Distribution]) -> GroupSummary:
-    return GroupSummary(
-        ttft_us=latencies["ttft_us"],
-        tpot_us=latencies["tpot_us"],
-        e2e_us=latencies["e2e_us"],
-        scheduling_delay_us=latencies["scheduling_delay_us"],
-        **counted,
-    )
+def _groups(tally: Tally, latencies: Found, groupings: Mapping[str, Grouping]) -> dict[str, dict[str, GroupSummary]]:
+    return {
+        name: {
+            label: GroupSummary(**latencies[name][label], **counted)
+            for label, counted in zip(grouping.labels, tally.groups(name), strict=True)
+        }
+        for name, grouping in groupings.items()
+    }
+
+
+def _client_side(
+    trace: Trace, statuses: npt.NDArray[np.int8], groupings: Mapping[str, Grouping], span_us: int
+) -> ClientSide | None:
+    """What clients see where that isn't what was recorded."""
+    if not has_client_view(trace.header):
+        return None
+    view = ClientView(trace.header)
+    wanted = {name: groupings[name] for name in ("overall", "slo_classes") if name in groupings}
+    tally = Tally(trace, view, statuses, wanted, span_us / US_PER_S)
+    latencies = _latencies(trace, view, statuses == STATUS_CODES[Status.OK], wanted)
+    groups = {
+        name: {
+            label: Latencies(**{item.name: getattr(group, item.name) for item in fields(Latencies)})
+            for label, group in labelled.items()
+        }
+        for name, labelled in _groups(tally, latencies, wanted).items()
+    }
+    (overall,) = groups["overall"].values()
+    return ClientSide(overall, groups.get("slo_classes", {}), sessions(trace, view, statuses))
+
+
+def _intended(trace: Trace, completed: npt.NDArray[np.bool_]) -> Intended | None:
+    """Latencies from the intended send, of a trace that has an actual one too."""
+    if trace.header.mode != "real":
+        return None
+    sent = trace.column("send_time_us")
+    delays = sent - trace.column("arrival_time_us")
+    measured = (sent != MISSING) & (trace.column("request_id") >= trace.header.warm_up_requests)
+    whole = {"overall": everything(trace, completed)}
+    (found,) = _latencies(trace, SinceIntended(), completed, whole)["overall"].values()
+    return Intended(Distribution.of(delays[measured]), found["ttft_us"], found["e2e_us"])
 
 
 def _breakdowns(trace: Trace) -> dict[str, tuple[str, Callable[[str], str] | None]]:
@@ -101,14 +139,15 @@ def _groupings(trace: Trace, completed: npt.NDArray[np.bool_]) -> tuple[dict[str
     return groupings, too_many
 
 
-def _latencies(
-    trace: Trace, view: View, completed: npt.NDArray[np.bool_], groupings: Mapping[str, Grouping]
-) -> dict[str, dict[str, dict[str, Distribution]]]:
+def _latencies(trace: Trace, view: View, completed: npt.NDArray[np.bool_], groupings: Mapping[str, Grouping]) -> Found:
     """Distributions by breakdown, label and kind of latency, one kind at a time to save memory."""
-    found: dict[str, dict[str, dict[str, Distribution]]] = {
-        name: {label: {} for label in grouping.labels} for name, grouping in groupings.items()
+    found: Found = {
+        name: {label: dict.fromkeys(KINDS, Distribution(0)) for label in grouping.labels}
+        for name, grouping in groupings.items()
     }
     for kind in KINDS:
+        if kind == "first_answer_us" and not (trace.column("reason_ratio") > 0).any():
+            continue
         values = _completed_values(kind, trace, view, completed)
         for name, grouping in groupings.items():
             for group, label in enumerate(grouping.labels):
@@ -119,7 +158,7 @@ def _latencies(
 
 def _completed_values(kind: Kind, trace: Trace, view: View, completed: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """A latency of each completed row, shape (k,), negative where there is none and for the warm-up."""
-    values = np.empty(np.count_nonzero(completed), np.float64 if kind == "tpot_us" else np.int64)
+    values = np.empty(np.count_nonzero(completed), KINDS[kind])
     filled = 0
     for stretch in stretches(trace):
         found = latency(kind, stretch, view)

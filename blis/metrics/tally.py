@@ -8,9 +8,10 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from blis.metrics.anomalies import BLOCKED, INVERTED, JUDGED, STARVED, Marks
 from blis.metrics.groups import Grouping
 from blis.metrics.latencies import Targets
-from blis.metrics.results import Slo, Throughput
+from blis.metrics.results import Anomalies, Slo, Throughput
 from blis.metrics.stretch import Stretch, stretches
 from blis.metrics.view import View
 from blis.trace import MISSING, STATUS_CODES, STATUSES, Status, Trace
@@ -23,6 +24,7 @@ Sums = npt.NDArray[np.float64]
 _KINDS = len(STATUSES) + 1
 _OK = STATUS_CODES[Status.OK]
 _TOKENS = ("input_tokens", "prompt_tokens", "output_tokens")
+_MARKS = {"judged": JUDGED, "inverted": INVERTED, "blocked": BLOCKED, "starved": STARVED}
 
 
 class Counted(TypedDict):
@@ -34,12 +36,14 @@ class Counted(TypedDict):
     throughput: Throughput
     slo: Slo
     preemptions: int
+    anomalies: Anomalies | None
 
 
 class Tally:
     """Counts over the rows of a trace, by the groups of several groupings.
 
-    ``statuses`` are those of :func:`blis.metrics.stretch.statuses_of`, ``span_s`` the seconds that rates are over.
+    ``statuses`` are those of :func:`blis.metrics.stretch.statuses_of`, ``span_s`` the seconds that rates are over,
+    ``marks`` the anomalies, where they are known.
     """
 
     def __init__(
@@ -49,9 +53,11 @@ class Tally:
         statuses: npt.NDArray[np.int8],
         groupings: Mapping[str, Grouping],
         span_s: float,
+        marks: Marks | None = None,
     ) -> None:
         self._groupings = groupings
         self._span_s = span_s
+        self._marks = marks
         self._prompts_known = True
         self._sums: dict[str, dict[str, Sums]] = {name: {} for name in groupings}
         self._statuses: dict[str, IntArray] = {
@@ -89,6 +95,9 @@ class Tally:
                 self._prompts_known &= not (completed & (tokens == MISSING)).any()
             amounts[column] = np.maximum(tokens, 0) * completed
         amounts["good_tokens"] = amounts["output_tokens"] * met
+        if self._marks is not None:
+            found = self._marks.of_rows[stretch.start : stretch.stop]
+            amounts |= {what: (found & bit) > 0 for what, bit in _MARKS.items()}
         for name, grouping in self._groupings.items():
             codes = grouping.codes[stretch.start : stretch.stop].astype(np.intp)
             cells = codes * _KINDS + statuses % _KINDS
@@ -119,7 +128,13 @@ class Tally:
                 self._per_s(total("good_tokens")),
             ),
             preemptions=total("preemptions"),
+            anomalies=self._anomalies(*(total(what) for what in _MARKS)),
         )
+
+    def _anomalies(self, judged: int, inverted: int, blocked: int, starved: int) -> Anomalies | None:
+        if self._marks is None:
+            return None
+        return Anomalies(judged, inverted, blocked if self._marks.blocking_known else None, starved)
 
     def _per_s(self, amount: int) -> float | None:
         return amount / self._span_s if self._span_s > 0 else None

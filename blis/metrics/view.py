@@ -1,7 +1,7 @@
 """From whose point of view latencies are counted.
 
-A simulated trace holds the server's view, a real one the client's. Another view (a simulated trace as a client behind
-a network would see it) is another class with these two methods: every figure of a summary follows from them.
+A simulated trace holds the server's view, a real one the client's. Another view, such as that of
+:class:`blis.metrics.ClientView`, is another class with these two methods: every latency of a summary follows from them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from blis.metrics.stretch import Stretch
 from blis.trace import MISSING
 
-__all__ = ["AsRecorded", "View"]
+__all__ = ["AsRecorded", "SinceIntended", "View"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -40,14 +40,29 @@ class AsRecorded:
 
     def ttft_us(self, stretch: Stretch) -> IntArray:
         """First chunk less start; see :class:`View`."""
-        return _since_start(stretch, "first_chunk_time_us")
+        return _since(_start(stretch), stretch, "first_chunk_time_us")
 
     def e2e_us(self, stretch: Stretch) -> IntArray:
         """Last chunk less start; see :class:`View`."""
-        return _since_start(stretch, "last_chunk_time_us")
+        return _since(_start(stretch), stretch, "last_chunk_time_us")
 
 
-def _since_start(stretch: Stretch, event: str) -> IntArray:
-    start = stretch.column("send_time_us" if stretch.header.mode == "real" else "arrival_time_us")
-    end = stretch.column(event)
+class SinceIntended:
+    """Latency from when a request was due, so that a load generator that fell behind doesn't flatter the server."""
+
+    def ttft_us(self, stretch: Stretch) -> IntArray:
+        """First chunk less arrival; see :class:`View`."""
+        return _since("arrival_time_us", stretch, "first_chunk_time_us")
+
+    def e2e_us(self, stretch: Stretch) -> IntArray:
+        """Last chunk less arrival; see :class:`View`."""
+        return _since("arrival_time_us", stretch, "last_chunk_time_us")
+
+
+def _start(stretch: Stretch) -> str:
+    return "send_time_us" if stretch.header.mode == "real" else "arrival_time_us"
+
+
+def _since(begin: str, stretch: Stretch, event: str) -> IntArray:
+    start, end = stretch.column(begin), stretch.column(event)
     return np.where((start == MISSING) | (end == MISSING), MISSING, end - start)
