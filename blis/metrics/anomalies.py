@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.metrics.limits import instance_limits
-from blis.metrics.overtaking import largest_between, passed_by_no_shorter
+from blis.metrics.overtaking import passed_by_no_shorter, sums_of_large
 from blis.metrics.queues import Queue, queues
 from blis.trace import Trace
 
@@ -31,7 +31,9 @@ _TIMES = 10
 _STANDSTILL = 4
 """A queue stands still where nobody is admitted for longer than so many output tokens take."""
 _SHORTER = 2
-"""A request is blocked only by prompts that are so many times longer."""
+"""A request is blocked only by prompts that are so many times longer ..."""
+_MOSTLY = 0.5
+"""... and if they take more than this share of its time in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,10 @@ def _starved(queue: Queue) -> Flags:
 
 
 def _blocked(queue: Queue, slots: int) -> Flags:
-    """Who stood behind a much longer prompt while the queue stood still for it, with fewer than ``slots`` running."""
+    """Who spent most of its wait behind much longer prompts that kept the queue still, fewer than ``slots`` running.
+
+    A standstill ends with the admission of the prompt it was for, its head.
+    """
     ready = queue.arrival + queue.least_delay_us()
     margin = _STANDSTILL * queue.median_gap_us()
     order = queue.by_start()
@@ -100,12 +105,16 @@ def _blocked(queue: Queue, slots: int) -> Flags:
     heads = heads[queue.running(still_since[heads]) < slots]
     flags = np.zeros(len(order), np.bool_)
     if heads.size:
-        # Blocked by those heads that were admitted before it, but when it had been in the queue for a while.
-        ahead: IntArray = np.cumsum(admitted) - admitted
-        last: IntArray = np.searchsorted(heads, ahead, "left")
-        first = np.searchsorted(queue.start[line[heads]], ready[order] + margin, "right")
-        longest = largest_between(queue.prompt[line[heads]], first, last)
-        flags[order] = longest // _SHORTER >= queue.prompt[order]
+        began, ended, sizes = still_since[heads], queue.start[line[heads]], queue.prompt[line[heads]]
+        ready, least = ready[order], queue.prompt[order].astype(np.int64) * _SHORTER
+        # Those heads were before it that were admitted while it was in the queue, and before it was itself.
+        first: IntArray = np.searchsorted(ended, ready, "right")
+        last: IntArray = np.maximum(np.searchsorted(heads, np.cumsum(admitted) - admitted, "left"), first)
+        still = sums_of_large(ended - began, sizes, first, last, least)
+        # It may have come in the middle of the first.
+        met = np.minimum(first, len(heads) - 1)
+        still -= np.where((first < last) & (sizes[met] >= least), np.maximum(ready - began[met], 0), 0)
+        flags[order] = (still > margin) & (still > _MOSTLY * (queue.start[order] - ready))
     return flags & ~queue.again
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["largest_between", "passed_by_no_shorter"]
+__all__ = ["passed_by_no_shorter", "sums_of_large"]
 
 Flags = npt.NDArray[np.bool_]
 _NOBODY = np.iinfo(np.int32).max
@@ -64,19 +64,36 @@ def _halves(values: npt.NDArray[np.int32], later: Flags, half: int) -> npt.NDArr
     return np.stack((values[~later].reshape(-1, half), values[later].reshape(-1, half)), axis=1).ravel()
 
 
-def largest_between(values: npt.NDArray[Any], first: npt.NDArray[Any], last: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The largest of ``values[first[i]:last[i]]`` for each i, and 0 where that is nothing; values are above 0.
+def sums_of_large(
+    values: npt.NDArray[Any],
+    sizes: npt.NDArray[Any],
+    first: npt.NDArray[Any],
+    last: npt.NDArray[Any],
+    least: npt.NDArray[Any],
+) -> npt.NDArray[np.int64]:
+    """For each i, the sum of ``values[first[i]:last[i]]`` over those of which the size is at least ``least[i]``.
 
-    >>> largest_between(np.array([5, 9, 2]), np.array([0, 2, 1]), np.array([3, 3, 1])).tolist()
-    [9, 2, 0]
+    O((k + n) log k) for k values and n questions: a wavelet matrix over the ranks of the sizes (Claude, Navarro and
+    Ordóñez, "The wavelet matrix", 2015).
+
+    >>> whole = np.array([0]), np.array([4])
+    >>> sums_of_large(np.array([1, 10, 100, 1000]), np.array([7, 5, 9, 7]), *whole, np.array([7])).tolist()
+    [1101]
     """
-    lengths = np.maximum(last - first, 0)
-    found = np.zeros(len(lengths), values.dtype)
-    reach, largest = 1, values
-    while lengths.size and reach <= lengths.max():
-        # ``largest[j]`` is over ``reach`` values from j on: two such stretches cover any that is not twice as long.
-        asked = np.flatnonzero((lengths >= reach) & (lengths < 2 * reach))
-        found[asked] = np.maximum(largest[first[asked]], largest[last[asked] - reach])
-        largest = np.maximum(largest[:-reach], largest[reach:])
-        reach *= 2
+    distinct, ranks = np.unique(sizes, return_inverse=True)
+    wanted = np.searchsorted(distinct, least, "left")
+    found = np.zeros(len(wanted), np.int64)
+    # A rank that nobody has needs one more bit, and leads to nothing.
+    for bit in range(len(distinct).bit_length() - 1, -1, -1):
+        high = (ranks >> bit) & 1 == 1
+        highs = np.concatenate(([0], np.cumsum(high)))
+        sums = np.concatenate(([0], np.cumsum(np.where(high, values, 0))))
+        ask_high = (wanted >> bit) & 1 == 1
+        found += np.where(ask_high, 0, sums[last] - sums[first])
+        # The low ones move to the front, the high ones behind them.
+        first, last = (np.where(ask_high, len(ranks) - highs[-1] + highs[at], at - highs[at]) for at in (first, last))
+        if not bit:
+            equal = np.concatenate(([0], np.cumsum(np.concatenate((values[~high], values[high])))))
+            found += equal[last] - equal[first]
+        values, ranks = (np.concatenate((row[~high], row[high])) for row in (values, ranks))
     return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from blis.metrics import Distribution, GroupSummary, Summary
+from blis.metrics import Anomalies, Distribution, GroupSummary, Summary, Unservable
 from blis.report.blocks import Block, Facts, Grid, Mood, Row, printable
+from blis.report.clients import FIGURES, client_latencies, figures, sessions
 from blis.report.numbers import NOTHING, count, milliseconds, number, per_second, plural, share
 from blis.report.run import run_facts
 from blis.trace import TraceHeader
@@ -13,7 +14,6 @@ from blis.trace import TraceHeader
 __all__ = ["report"]
 
 _MOST_ROWS = 20
-_FIGURES = ("mean", "p50", "p90", "p95", "p99", "max")
 _BREAKDOWNS = ("SLO class", "Tenant", "Pool", "Instance", "Client")
 _COLUMNS = (
     "requests",
@@ -41,7 +41,12 @@ def report(header: TraceHeader, summary: Summary, origins: Mapping[str, str] | N
     """
     blocks: list[Block] = [run_facts(header, summary, origins or {}), _requests(summary)]
     if summary.conservation.completed:
-        blocks += [_latencies(summary), _service(summary)]
+        blocks.append(_latencies(summary))
+        if summary.client_view is not None:
+            blocks.append(client_latencies(summary.client_view))
+        blocks.append(_service(summary))
+    if summary.sessions is not None and summary.sessions.sessions:
+        blocks.append(sessions(summary))
     if rows := _breakdowns(summary):
         blocks.append(_breakdown_grid(summary, rows))
     if header.notes:
@@ -65,44 +70,55 @@ def _requests(summary: Summary) -> Grid:
         if amount or label == "completed":
             part = share(amount / counts.injected) if counts.injected else NOTHING
             rows.append(Row((label, count(amount), part), mood if amount else "bad" if counts.injected else ""))
-    notes = () if counts.balanced else ("These don't add up: requests are missing from the trace, or in it twice.",)
-    return Grid(("Requests", "", ""), tuple(rows), notes)
+    notes = [] if counts.balanced else ["These don't add up: requests are missing from the trace, or in it twice."]
+    return Grid(("Requests", "", ""), tuple(rows), (*notes, *_why_unservable(summary.unservable)))
+
+
+def _why_unservable(unservable: Unservable | None) -> Iterator[str]:
+    if unservable is not None and unservable.model_length:
+        beyond = "more tokens, prompt and output, than the model's max_model_len"
+        yield f"Dropped: {plural(unservable.model_length, 'request')} of {beyond}."
+    if unservable is not None and unservable.kv_cache:
+        beyond = "more tokens, prompt and output, than the instance's whole KV cache holds (total_kv_blocks)"
+        yield f"Dropped: {plural(unservable.kv_cache, 'request')} of {beyond}."
 
 
 def _latencies(summary: Summary) -> Grid:
     overall = summary.overall
     kinds: list[tuple[str, Distribution | None]] = [
         ("TTFT  to the first token", overall.ttft_us),
+        ("First token after the reasoning", overall.first_answer_us),
         ("ITL   between two tokens", summary.itl_us),
         ("TPOT  per output token", overall.tpot_us),
         ("E2E   to the last token", overall.e2e_us),
         ("Scheduling delay", overall.scheduling_delay_us),
     ]
-    rows = [Row((label, *_figures(kind))) for label, kind in kinds if kind is not None and kind.n]
-    since = "send" if summary.mode == "real" else "arrival"
+    if (intended := summary.intended) is not None:
+        kinds += [
+            ("TTFT from the intended send", intended.ttft_us),
+            ("E2E from the intended send", intended.e2e_us),
+            ("Sent later than intended", intended.schedule_delay_us),
+        ]
+    rows = [Row((label, *figures(kind))) for label, kind in kinds if kind is not None and kind.n]
+    since = "send" if summary.view == "client" else "arrival"
     notes = [f"Of the {plural(overall.e2e_us.n, 'completed request')}; times count from a request's {since}."]
+    if summary.client_view is not None:
+        notes.append("At the server; what its clients see through their networks is below.")
     if summary.warm_up_requests:
         notes.append(f"The first {plural(summary.warm_up_requests, 'request')}, the warm-up, left out.")
     if summary.itl_us is None:
         notes.append("The trace doesn't record gaps between tokens (ITL).")
-    return Grid(("Latency, ms", *_FIGURES), tuple(rows), tuple(notes))
-
-
-def _figures(kind: Distribution) -> tuple[str, ...]:
-    return tuple(milliseconds(getattr(kind, figure)) for figure in _FIGURES)
+    return Grid(("Latency, ms", *FIGURES), tuple(rows), tuple(notes))
 
 
 def _service(summary: Summary) -> Facts:
-    overall, rates, slo = summary.overall, summary.overall.throughput, summary.overall.slo
+    overall, rates = summary.overall, summary.overall.throughput
     output, own = per_second(rates.output_tokens_per_s), per_second(rates.input_tokens_per_s)
     tokens = f"{output} output tokens/s, {own} input tokens/s"
     if rates.prompt_tokens_per_s not in (None, rates.input_tokens_per_s):
         tokens += f" ({per_second(rates.prompt_tokens_per_s)} with shared prefixes)"
     facts = [("Throughput", f"{per_second(rates.requests_per_s)} requests/s completed"), ("Tokens", tokens)]
-    if slo.with_targets:
-        of = f"of completed requests met all their targets ({count(slo.with_targets)} have any)"
-        good = f"{per_second(slo.goodput_requests_per_s)} requests/s, {per_second(slo.goodput_tokens_per_s)} tokens/s"
-        facts += [("SLO attainment", f"{share(slo.attainment)} {of}"), ("Goodput", f"{good}, from these")]
+    facts += _targets(summary)
     if summary.cache.hit_rate is not None:
         cached = f"{count(summary.cache.cached_tokens)} prompt tokens not computed again"
         facts.append(("Prefix cache", f"{share(summary.cache.hit_rate)} of KV blocks were hits; {cached}"))
@@ -111,7 +127,36 @@ def _service(summary: Summary) -> Facts:
     if summary.jain_fairness is not None and len(summary.tenants) > 1:
         meaning = f"Jain's index of output tokens between {plural(len(summary.tenants), 'tenant')}; 1 is equal"
         facts.append(("Fairness", f"{number(summary.jain_fairness)} ({meaning})"))
+    if queueing := _queueing(overall.anomalies):
+        facts.append(("Queueing", queueing))
     return Facts("Service", tuple(facts))
+
+
+def _targets(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield the facts about targets: those of users, so that the clients' view comes first."""
+    slo = summary.overall.slo
+    if not slo.with_targets:
+        return
+    seen, view = (slo, "") if summary.client_view is None else (summary.client_view.overall.slo, " as clients see it")
+    of = f"of completed requests met all their targets{view} ({count(seen.with_targets)} have any)"
+    good = f"{per_second(seen.goodput_requests_per_s)} requests/s, {per_second(seen.goodput_tokens_per_s)} tokens/s"
+    at_server = f"; at the server {share(slo.attainment)}" if view else ""
+    yield "SLO attainment", f"{share(seen.attainment)} {of}{at_server}"
+    at_server = f"; at the server {per_second(slo.goodput_requests_per_s)} requests/s" if view else ""
+    yield "Goodput", f"{good}, from these{at_server}"
+
+
+def _queueing(anomalies: Anomalies | None) -> str:
+    """Return which requests waited for other reasons than load; empty where none did."""
+    if anomalies is None:
+        return ""
+    counts = [
+        (anomalies.priority_inversions, "passed by a later one of their class, no shorter"),
+        (anomalies.head_of_line_blocked or 0, "blocked by a long prompt without room at the head of the queue"),
+        (anomalies.starved, "starved by others that came later"),
+    ]
+    found = [f"{count(amount)} {what}" for amount, what in counts if amount]
+    return f"of {plural(anomalies.judged, 'request')}, {'; '.join(found)}" if found else ""
 
 
 def _groups(summary: Summary) -> Mapping[str, Mapping[str, GroupSummary]]:

@@ -251,11 +251,16 @@ def test_the_dictionary_is_json_and_complete():
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert list(data) == [
         "mode",
+        "view",
         "span_us",
         "warm_up_requests",
         "overall",
         "itl_us",
+        "client_view",
+        "intended",
+        "sessions",
         "conservation",
+        "unservable",
         "cache",
         "preempted_requests",
         "jain_fairness",
@@ -279,16 +284,30 @@ REQUESTS = st.lists(
         NUMBERS | st.just(-1),
         NUMBERS,
         NUMBERS | st.just(-1),
+        NUMBERS | st.just(-1),
+        NUMBERS | st.just(-1),
+        NUMBERS | st.just(-1),
+        st.sampled_from([0.0, 0.5, 1.0]),
     ),
     max_size=12,
 )
+NAMES = (
+    "status tenant_id first_chunk_time_us last_chunk_time_us arrival_time_us output_tokens scheduling_delay_us"
+    " prompt_tokens deadline_us reason_ratio"
+).split()
 
 
 @given(REQUESTS, st.sampled_from(["simulated", "real", "generated"]), st.integers(0, 5))
 def test_any_trace_can_be_summarised(requests, mode, warm_up):
-    names = ("status", "tenant_id", "first_chunk_time_us", "last_chunk_time_us", "arrival_time_us", "output_tokens")
-    columns = dict(zip(names, zip(*requests, strict=True), strict=True)) if requests else {}
-    header = TraceHeader(mode=mode, warm_up_requests=warm_up, slo_targets={"": {"ttft_us": 5, "tpot_us": 5}})
+    columns = dict(zip(NAMES, zip(*requests, strict=True), strict=True)) if requests else {}
+    columns |= {name: columns.get("tenant_id", ()) for name in ("instance", "session_id", "client_id")}
+    header = TraceHeader(
+        mode=mode,
+        warm_up_requests=warm_up,
+        slo_targets={"": {"ttft_us": 5, "tpot_us": 5}},
+        network={"x": {"rtt_ms": 3, "bandwidth_mbps": 1e-9, "jitter_ms": 1}},
+        deployment={"instances": 1},
+    )
     summary = summarize(Trace.from_columns(columns, header))
     json.dumps(summary.to_dict(), allow_nan=False)
     assert summary.conservation.balanced
@@ -297,6 +316,7 @@ def test_any_trace_can_be_summarised(requests, mode, warm_up):
     if groups:
         assert sum(group.completed for group in groups) == summary.overall.completed
         assert sum(group.e2e_us.n for group in groups) == summary.overall.e2e_us.n
+        assert sum(group.slo.with_targets for group in groups) == summary.overall.slo.with_targets
 
 
 def big(rows: int) -> Trace:

@@ -144,3 +144,76 @@ def test_notes_of_the_header_are_shown(make: Make) -> None:
 
 
 DEPLOYMENT = {"model": "llama-3.1-70b", "hardware": "H100", "tp": 4}
+
+
+def test_what_clients_see_stands_beside_what_the_server_saw(make: Make) -> None:
+    found = text(make(network={"chat": {"rtt_ms": 10}, "mail": {"rtt_ms": 10}}))
+    lines = found.splitlines()
+    assert "  TTFT  to the first token   353  40.0   808   904   981  1,000" in lines
+    head = lines.index("As clients see it, ms   mean    p50    p90    p95    p99    max")
+    assert lines[head + 1].split() == ["TTFT", "363", "50.0", "818", "914", "991", "1,010"]
+    assert lines[head + 3].split() == ["E2E", "463", "250", "858", "934", "995", "1,010"]
+    assert lines[head + 4] == "batch"
+    assert "  At the server; what its clients see through their networks is below." in lines
+    # Targets are held against what clients see; one of the two with a target has it at the server only.
+    (line,) = [line for line in lines if line.startswith("  SLO attainment")]
+    assert line.split("  ")[-1].startswith("66.7 % of completed requests met all their targets as clients see it")
+    near = text(make(network={"chat": {"rtt_ms": 11}}))
+    assert "33.3 % of completed requests met all their targets as clients see it" in near
+    assert "; at the server 66.7 %" in near
+
+
+def test_without_networks_nothing_is_said_about_them(make: Make) -> None:
+    found = text(make())
+    assert "clients see" not in found
+    assert "Sessions" not in found
+    assert "Queueing" not in found
+    assert "reasoning" not in found
+
+
+def test_sessions(make: Make) -> None:
+    found = text(make({"session_id": ["a", "a", "b", "b"], "round_index": [0, 1, 0, 1]}))
+    lines = found.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("Sessions"))
+    assert lines[start + 1].split() == ["Rounds", "2", "2", "2", "2", "2", "2"]
+    assert lines[start + 2].split()[-1] == "1,000"
+    assert lines[start + 4].split() == ["Duration,", "ms", *["340"] * 6]
+    assert "  2 sessions, of which 1 completed every round they sent." in lines
+    assert "  How the last round of the others ended: 1 timeout." in lines
+    seen = text(
+        make({"session_id": ["a", "a", "b", "b"], "round_index": [0, 1, 0, 1]}, network={"chat": {"rtt_ms": 10}})
+    )
+    (line,) = [line for line in seen.splitlines() if "Duration" in line]
+    assert line.split() == ["Duration,", "ms", *["350"] * 6]
+    assert "  Times are those that clients see." in seen.splitlines()
+
+
+def test_the_answer_after_the_reasoning(make: Make) -> None:
+    lines = text(make({"reason_ratio": [0.5, 0.0, 0.0, 0.0]})).splitlines()
+    (line,) = [line for line in lines if "reasoning" in line]
+    assert line.split()[-6:] == ["70.0"] * 6
+
+
+def test_latency_from_the_intended_send(make: Make) -> None:
+    lines = text(make({"send_time_us": [0, 110_000, 200_000, -1]}, mode="real", deployment=None)).splitlines()
+    found = {line[:31].strip(): line[31:].split() for line in lines}
+    assert found["TTFT  to the first token"][-1] == "1,000"
+    assert found["TTFT from the intended send"][1] == "40.0"
+    assert found["Sent later than intended"] == ["3.33", "0", "8.00", "9.00", "9.80", "10.0"]
+
+
+def test_requests_that_waited_for_other_reasons_than_load(make: Make) -> None:
+    # The first was passed by the second, of its class and no shorter.
+    one_queue = {"instance": ["instance_0"] * 4, "scheduling_delay_us": [120_000, 0, 0, -1]}
+    lines = text(make({**one_queue, "status": ["ok", "ok", "ok", "rejected"]})).splitlines()
+    (line,) = [line for line in lines if "Queueing" in line]
+    assert line.split("  ")[-1].strip() == "of 3 requests, 1 passed by a later one of their class, no shorter"
+
+
+def test_why_requests_fit_no_instance(make: Make) -> None:
+    deployment = {"model": "llama-3.1-8b", "hardware": "H100", "max_model_len": 150, "total_kv_blocks": 8}
+    columns = {"status": ["unservable"] * 4, "instance": ["instance_0"] * 4, "planned_output_tokens": [1] * 4}
+    lines = text(make(columns, deployment=deployment)).splitlines()
+    exceeded = "Dropped: 2 requests of more tokens, prompt and output, than the"
+    assert f"  {exceeded} model's max_model_len." in lines
+    assert f"  {exceeded} instance's whole KV cache holds (total_kv_blocks)." in lines
