@@ -8,7 +8,7 @@ from blis.metrics.fairness import jain_index
 from blis.metrics.results import (
     Anomalies,
     Cache,
-    ClientSide,
+    ClientFigures,
     Conservation,
     GroupSummary,
     Intended,
@@ -26,7 +26,7 @@ __all__ = [
     "Anomalies",
     "AsRecorded",
     "Cache",
-    "ClientSide",
+    "ClientFigures",
     "ClientView",
     "Conservation",
     "Distribution",

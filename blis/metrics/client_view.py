@@ -10,6 +10,7 @@ import numpy.typing as npt
 from blis.metrics.stretch import Stretch
 from blis.metrics.view import AsRecorded, IntArray
 from blis.network import jitter_key, round_trip_us, transfer_us
+from blis.spec.multimodal import MEDIA
 from blis.trace import MISSING, NetworkFacts, TraceHeader
 from blis.units import BYTES_PER_TOKEN
 
@@ -17,8 +18,7 @@ __all__ = ["ClientView", "has_client_view"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_MEDIA = ("image", "audio", "video")
-_NEUTRAL = {"bandwidth_mbps": np.inf, **{f"{kind}_bytes_per_token": float(BYTES_PER_TOKEN) for kind in _MEDIA}}
+_NEUTRAL = {"bandwidth_mbps": np.inf, **{f"{kind}_bytes_per_token": float(BYTES_PER_TOKEN) for kind in MEDIA}}
 _LONGEST_US = 2.0**60
 """Delays beyond this, some 36,000 years, are cut to it: they must fit the clock."""
 
@@ -86,7 +86,7 @@ class ClientView:
             for name, network in zip(names, networks, strict=True)
         ]
         self._keys = np.array(keys, np.uint64)
-        self._media = [kind for kind in _MEDIA if (self._facts[f"{kind}_bytes_per_token"] != BYTES_PER_TOKEN).any()]
+        self._media = [kind for kind in MEDIA if (self._facts[f"{kind}_bytes_per_token"] != BYTES_PER_TOKEN).any()]
 
 
 def _plus(latency: IntArray, *delays: FloatArray) -> IntArray:

@@ -12,7 +12,7 @@ from blis.metrics.distribution import Distribution
 __all__ = [
     "Anomalies",
     "Cache",
-    "ClientSide",
+    "ClientFigures",
     "Conservation",
     "GroupSummary",
     "Intended",
@@ -122,7 +122,7 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
-class ClientSide:
+class ClientFigures:
     """What the clients of a simulated cluster see through their networks; everything else is the server's view."""
 
     overall: Latencies
@@ -196,7 +196,7 @@ class Summary:
     warm_up_requests: int
     overall: GroupSummary
     itl_us: Distribution | None
-    client_view: ClientSide | None
+    client_view: ClientFigures | None
     intended: Intended | None
     sessions: Sessions | None
     conservation: Conservation

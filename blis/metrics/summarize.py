@@ -15,7 +15,7 @@ from blis.metrics.distribution import Distribution
 from blis.metrics.fairness import jain_index
 from blis.metrics.groups import Grouping, TooManyGroupsError, everything, grouped
 from blis.metrics.latencies import KINDS, Kind, latency
-from blis.metrics.results import Cache, ClientSide, Conservation, GroupSummary, Intended, Latencies, Summary
+from blis.metrics.results import Cache, ClientFigures, Conservation, GroupSummary, Intended, Latencies, Summary
 from blis.metrics.sessions import sessions
 from blis.metrics.stretch import statuses_of, stretches
 from blis.metrics.tally import Tally
@@ -81,7 +81,7 @@ def _groups(tally: Tally, latencies: Found, groupings: Mapping[str, Grouping]) -
 
 def _client_side(
     trace: Trace, statuses: npt.NDArray[np.int8], groupings: Mapping[str, Grouping], span_us: int
-) -> ClientSide | None:
+) -> ClientFigures | None:
     """What clients see where that isn't what was recorded."""
     if not has_client_view(trace.header):
         return None
@@ -97,7 +97,7 @@ def _client_side(
         for name, labelled in _groups(tally, latencies, wanted).items()
     }
     (overall,) = groups["overall"].values()
-    return ClientSide(overall, groups.get("slo_classes", {}), sessions(trace, view, statuses))
+    return ClientFigures(overall, groups.get("slo_classes", {}), sessions(trace, view, statuses))
 
 
 def _intended(trace: Trace, completed: npt.NDArray[np.bool_]) -> Intended | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blis.metrics import ClientSide, Distribution, Latencies, Summary
+from blis.metrics import ClientFigures, Distribution, Latencies, Summary
 from blis.report.blocks import Grid, Row, printable
 from blis.report.numbers import count, milliseconds, number, plural
 
@@ -17,7 +17,7 @@ def figures(kind: Distribution) -> tuple[str, ...]:
     return tuple(milliseconds(getattr(kind, figure)) for figure in FIGURES)
 
 
-def client_latencies(seen: ClientSide) -> Grid:
+def client_latencies(seen: ClientFigures) -> Grid:
     """Return the latencies that clients see, of all and by SLO class."""
     rows = _rows(seen.overall)
     if len(seen.slo_classes) > 1:

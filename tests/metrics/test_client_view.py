@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import blis
-from blis.metrics import summarize
+from blis.metrics import ClientView, summarize
+from blis.metrics.stretch import Stretch
 from blis.network import jitter_key, round_trip_us
 from blis.trace import Trace, TraceHeader
 
@@ -158,3 +159,32 @@ def test_what_was_never_sent_has_no_schedule_delay():
     assert summary.intended.schedule_delay_us.n == 2
     assert summary.intended.ttft_us.n == 1
     assert summarize(made({}, columns, mode="real", warm_up_requests=1)).intended.schedule_delay_us.n == 1
+
+
+def test_a_sessions_next_round_waits_for_what_the_client_sees():
+    client = {
+        "id": "a",
+        "rate_fraction": 1.0,
+        "arrival": {"process": "poisson"},
+        "session": {"max_rounds": 4, "think_time_us": 1000},
+        "input_distribution": {"type": "exponential", "params": {"mean": 500}},
+        "output_distribution": {"type": "exponential", "params": {"mean": 20}},
+        "multimodal": {
+            "image_distribution": {"type": "constant", "params": {"value": 300}},
+            "image_bytes_per_token": 117.3,
+        },
+        "network": {"rtt_ms": 20, "bandwidth_mbps": 7.7, "jitter_ms": 13},
+    }
+    trace = blis.simulate({"version": "2", "aggregate_rate": 5.0, "num_requests": 80, "clients": [client]})
+    seen = ClientView(trace.header).e2e_us(Stretch(trace, 0, len(trace)))
+    answered = dict(zip(keys(trace), (trace.column("arrival_time_us") + seen).tolist(), strict=True))
+    later = 0
+    for (session, number), sent in zip(keys(trace), trace.column("arrival_time_us").tolist(), strict=True):
+        if number:
+            later += 1
+            assert sent == answered[session, number - 1] + 1000
+    assert later > 30
+
+
+def keys(trace):
+    return list(zip(trace.column("session_id").tolist(), trace.column("round_index").tolist(), strict=True))
