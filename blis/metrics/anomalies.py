@@ -86,7 +86,9 @@ def _starved(queue: Queue) -> Flags:
     place = np.empty_like(order)
     place[order] = turns
     in_turn = np.maximum(queue.start[order] - queue.arrival, np.median(queue.wait[queue.admitted]))
-    flags: Flags = (place - turns >= _PASSED) & (queue.wait > _TIMES * in_turn) & ~queue.again
+    # One that was preempted before its first token hasn't been served at all until its last admission.
+    served = queue.again & (queue.first < queue.start)
+    flags: Flags = (place - turns >= _PASSED) & (queue.wait > _TIMES * in_turn) & ~served
     return flags
 
 
@@ -98,24 +100,23 @@ def _blocked(queue: Queue, slots: int) -> Flags:
     ready = queue.arrival + queue.least_delay_us()
     margin = _STANDSTILL * queue.median_gap_us()
     order = queue.by_start()
-    admitted = queue.admitted[order]
-    line = order[admitted]
+    line = order[queue.admitted[order]]
     still_since = _still_since(queue, line, ready)
     heads = np.flatnonzero(queue.start[line] - still_since > margin)
     heads = heads[queue.running(still_since[heads]) < slots]
-    flags = np.zeros(len(order), np.bool_)
-    if heads.size:
-        began, ended, sizes = still_since[heads], queue.start[line[heads]], queue.prompt[line[heads]]
-        ready, least = ready[order], queue.prompt[order].astype(np.int64) * _SHORTER
-        # Those heads were before it that were admitted while it was in the queue, and before it was itself.
-        first: IntArray = np.searchsorted(ended, ready, "right")
-        last: IntArray = np.maximum(np.searchsorted(heads, np.cumsum(admitted) - admitted, "left"), first)
-        still = sums_of_large(ended - began, sizes, first, last, least)
-        # It may have come in the middle of the first.
-        met = np.minimum(first, len(heads) - 1)
-        still -= np.where((first < last) & (sizes[met] >= least), np.maximum(ready - began[met], 0), 0)
-        flags[order] = (still > margin) & (still > _MOSTLY * (queue.start[order] - ready))
-    return flags & ~queue.again
+    if not heads.size:
+        return np.zeros(len(order), np.bool_)
+    began, ended, sizes = still_since[heads], queue.start[line[heads]], queue.prompt[line[heads]]
+    least = queue.prompt.astype(np.int64) * _SHORTER
+    # It was behind those heads that were admitted after its own entry, and before its own admission.
+    first: IntArray = np.searchsorted(ended, ready, "right")
+    last: IntArray = np.maximum(np.searchsorted(ended, queue.start, "left"), first)
+    still = sums_of_large(ended - began, sizes, first, last, least)
+    # It may have come in the middle of the first.
+    met = np.minimum(first, len(heads) - 1)
+    still -= np.where((first < last) & (sizes[met] >= least), np.maximum(ready - began[met], 0), 0)
+    flags: Flags = (still > margin) & (still > _MOSTLY * (queue.start - ready)) & ~queue.again
+    return flags
 
 
 def _still_since(queue: Queue, line: npt.NDArray[np.intp], ready: IntArray) -> IntArray:

@@ -205,7 +205,8 @@ def _breakdown_grid(summary: Summary, rows: list[Row]) -> Grid:
         row if len(row.cells) == 1 else Row((row.cells[0], *(row.cells[column + 1] for column in kept))) for row in rows
     ]
     spare = tuple(kept.index(column) + 1 for column in _SPARE)
-    return Grid(("By group", *(_COLUMNS[column] for column in kept)), tuple(lines), (_UNITS,), spare)
+    notes = (_UNITS,) if summary.client_view is None else (_UNITS, "All of this is the server's view.")
+    return Grid(("By group", *(_COLUMNS[column] for column in kept)), tuple(lines), notes, spare)
 
 
 def _natural(label: str) -> list[tuple[int, int | str]]:

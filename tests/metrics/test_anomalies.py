@@ -85,12 +85,14 @@ def test_a_request_that_left_the_queue_was_passed_as_well():
 # -- head-of-line blocking
 
 # One runs until 20 and uses much of the cache; a long prompt waits for it, and two short ones behind that.
-BLOCKING = ((0, 0, 100, 2), (1, 20, 90, 30), (2, 20, 45, 30), (3, 21, 46, 30))
+BLOCKING = ((0, 0, 100, 2), (1, 20, 90, 30), (2, 21, 45, 30), (3, 21, 46, 30))
 
 
 def test_blocked_is_who_waits_behind_a_prompt_twice_as_long_that_has_no_room():
-    # A gap between tokens is 1 µs or so, and the queue stood still for 19.
+    # A gap between tokens is 1 µs, and the queue stood still for 19.
     assert marked(queue(*BLOCKING), BLOCKED) == [2]
+    # Both may have got their room in the same step because they were both waited for.
+    assert marked(queue(*BLOCKING[:2], (2, 20, 45, 30)), BLOCKED) == []
 
 
 def test_with_all_slots_taken_nobody_is_blocked_by_a_prompt():
@@ -116,10 +118,10 @@ def test_most_of_the_wait_must_be_behind_long_prompts():
 
 
 def test_several_heads_add_up():
-    # It waits from 2 to 61: 18 µs behind 90 tokens, 20 behind 50 (which isn't twice as long as 30), 21 behind 95.
+    # It waits from 2 to 63: 18 µs behind 90 tokens, 20 behind 50 (which isn't twice as long as 30), 20 behind 95.
     heads = ((0, 0, 100, 2), (1, 20, 90, 21), (1, 41, 50, 41), (1, 62, 95, 63))
-    assert marked(queue(*heads, (2, 62, 30, 70)), BLOCKED) == [4]
-    assert marked(queue(*heads[:2], (1, 41, 50, 41), (1, 62, 59, 63), (2, 62, 30, 70)), BLOCKED) == []
+    assert marked(queue(*heads, (2, 63, 30, 70)), BLOCKED) == [4]
+    assert marked(queue(*heads[:2], (1, 41, 50, 41), (1, 62, 59, 63), (2, 63, 30, 70)), BLOCKED) == []
 
 
 def test_without_the_deployment_blocking_is_not_known():
@@ -144,6 +146,19 @@ def test_starved_is_who_is_passed_by_ten_and_waits_ten_times_longer_than_in_its_
     assert marked(passing(30), STARVED) == []
     assert marked(passing(31, others=9), STARVED) == []
     assert marked(passing(31, others=10), STARVED) == [0]
+
+
+def test_starved_is_also_who_was_preempted_before_its_first_token():
+    preempted = [1] + [0] * 20
+    columns = {name: passing(31).column(name).tolist() for name in ("first_chunk_time_us", "request_id")}
+
+    def first_token(at: int) -> Trace:
+        firsts = [at, *columns["first_chunk_time_us"][1:]]
+        rows = ((0, 31, 1000, 2000), *((at, at + 1, 10, at + 5) for at in range(2, 22)))
+        return queue(*rows, preemptions=preempted, first_chunk_time_us=firsts)
+
+    assert marked(first_token(32), STARVED) == [0]
+    assert marked(first_token(30), STARVED) == []
 
 
 def test_waiting_as_long_as_everybody_is_not_starvation():
@@ -268,8 +283,9 @@ def test_a_full_cache_blocks_the_line_and_full_slots_or_little_load_do_not():
 
 def test_shortest_first_starves_the_long_and_inverts_nothing():
     found = simulated("sjf", 30, max_num_seqs=16)
-    assert found.priority_inversions == 0
+    assert (found.priority_inversions, found.head_of_line_blocked) == (0, 0)
     assert found.starved > 10
+    assert simulated("sjf", 20, total_kv_blocks=800).head_of_line_blocked == 0
 
 
 def test_latest_first_inverts_and_priority_by_class_does_not():
