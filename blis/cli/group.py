@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": "blis.cli.generate",
     "describe": "blis.cli.describe",
     "metrics": "blis.cli.metrics",
+    "report": "blis.cli.report",
     "validate": "blis.cli.validate",
     "schema": "blis.cli.schema",
     "version": "blis.cli.version",

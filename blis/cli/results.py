@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from blis.report.blocks import Block
     from blis.trace import Trace
 
-__all__ = ["give_out", "print_report", "provenance", "write_trace"]
+__all__ = ["give_out", "print_report", "provenance", "write_file", "write_trace"]
 
 
 def write_trace(trace: Trace, prefix: str) -> None:
@@ -52,7 +52,7 @@ def give_out(
 
         text = to_json(machine_readable(trace.header, summary, warnings))
         if flags.metrics_out is not None:
-            _write(Path(flags.metrics_out), text)
+            write_file(Path(flags.metrics_out), text)
         if flags.json:
             write_out(text.decode())
     if not (flags.json or quiet):
@@ -62,7 +62,12 @@ def give_out(
         print_report(report(trace.header, summary, {**origins, **noted}))
 
 
-def _write(path: Path, text: bytes) -> None:
+def write_file(path: Path, text: bytes) -> None:
+    """Write a result to a file, all of it or nothing.
+
+    Raises:
+        BlisError: where it can't be written.
+    """
     from blis.trace.files import staged
 
     if path.exists() and not path.is_file():

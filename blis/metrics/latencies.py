@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from blis.metrics.stretch import Stretch
+from blis.metrics.stretch import Stretch, stretches
 from blis.metrics.view import View
-from blis.trace import MISSING, SloFacts
+from blis.trace import MISSING, SloFacts, Trace
 
-__all__ = ["KINDS", "Kind", "Targets", "latency"]
+__all__ = ["KINDS", "Kind", "Targets", "latency", "of_completed"]
 
 Kind = Literal["ttft_us", "first_answer_us", "tpot_us", "e2e_us", "scheduling_delay_us"]
 Flags = npt.NDArray[np.bool_]
@@ -49,6 +49,20 @@ def latency(kind: Kind, stretch: Stretch, view: View) -> npt.NDArray[Any]:
             return stretch.column("scheduling_delay_us")
     if stretch.header.mode == "real":
         values[~stretch.column("streaming")] = MISSING
+    return values
+
+
+def of_completed(kind: Kind, trace: Trace, view: View, completed: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """A latency of each completed row, shape (k,), negative where there is none and for the warm-up."""
+    values = np.empty(np.count_nonzero(completed), KINDS[kind])
+    filled = 0
+    for stretch in stretches(trace):
+        found = latency(kind, stretch, view)
+        if trace.header.warm_up_requests:
+            found = np.where(stretch.column("request_id") < trace.header.warm_up_requests, MISSING, found)
+        found = found[completed[stretch.start : stretch.stop]]
+        values[filled : filled + len(found)] = found
+        filled += len(found)
     return values
 
 

@@ -14,10 +14,10 @@ from blis.metrics.client_view import ClientView, has_client_view
 from blis.metrics.distribution import Distribution
 from blis.metrics.fairness import jain_index
 from blis.metrics.groups import Grouping, TooManyGroupsError, everything, grouped
-from blis.metrics.latencies import KINDS, Kind, latency
+from blis.metrics.latencies import KINDS, Kind, of_completed
 from blis.metrics.results import Cache, ClientFigures, Conservation, GroupSummary, Intended, Latencies, Summary
 from blis.metrics.sessions import sessions
-from blis.metrics.stretch import statuses_of, stretches
+from blis.metrics.stretch import statuses_of
 from blis.metrics.tally import Tally
 from blis.metrics.unservable import unservable
 from blis.metrics.view import AsRecorded, SinceIntended, View
@@ -148,26 +148,12 @@ def _latencies(trace: Trace, view: View, completed: npt.NDArray[np.bool_], group
     for kind in KINDS:
         if kind == "first_answer_us" and not (trace.column("reason_ratio") > 0).any():
             continue
-        values = _completed_values(kind, trace, view, completed)
+        values = of_completed(kind, trace, view, completed)
         for name, grouping in groupings.items():
             for group, label in enumerate(grouping.labels):
                 part = grouping.pick(values, group)
                 found[name][label][kind] = Distribution.of(part[part >= 0])
     return found
-
-
-def _completed_values(kind: Kind, trace: Trace, view: View, completed: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """A latency of each completed row, shape (k,), negative where there is none and for the warm-up."""
-    values = np.empty(np.count_nonzero(completed), KINDS[kind])
-    filled = 0
-    for stretch in stretches(trace):
-        found = latency(kind, stretch, view)
-        if trace.header.warm_up_requests:
-            found = np.where(stretch.column("request_id") < trace.header.warm_up_requests, MISSING, found)
-        found = found[completed[stretch.start : stretch.stop]]
-        values[filled : filled + len(found)] = found
-        filled += len(found)
-    return values
 
 
 def _span_us(trace: Trace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,39 @@ class TestMetrics:
         result = blis("metrics", repository / "tests" / "data" / "traces" / "older27")
         assert result.exit_code == 0
         assert "Latency, ms" in result.stdout
+
+
+class TestReport:
+    def test_a_page_about_two_traces(self, blis: Run, folder: Path) -> None:
+        blis("simulate", "spec.yaml", "--trace-out", "one", "-q")
+        blis("simulate", "spec.yaml", "--num-instances", "2", "--trace-out", "two", "-q")
+        result = blis("report", "one", "two.csv", "-o", "page.html")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+        page = (folder / "page.html").read_text()
+        assert "<h2>one</h2>" in page
+        assert "<h2>two.csv</h2>" in page
+
+    def test_a_trace_is_not_overwritten(self, blis: Run, folder: Path) -> None:
+        blis("simulate", "spec.yaml", "--trace-out", "one", "-q")
+        before = (folder / "one.csv").read_bytes()
+        result = blis("report", "one", "-o", "one.csv")
+        assert result.exit_code != 0
+        assert "--output one.csv: would overwrite one.csv" in result.stderr
+        assert (folder / "one.csv").read_bytes() == before
+
+    def test_no_such_trace(self, blis: Run, folder: Path) -> None:
+        result = blis("report", "nowhere", "-o", "page.html")
+        assert result.exit_code != 0
+        assert "nowhere" in result.stderr
+        assert not (folder / "page.html").exists()
+
+    def test_plots_need_plotly(self, blis: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        blis("simulate", "spec.yaml", "--trace-out", "one", "-q")
+        monkeypatch.setitem(sys.modules, "plotly.offline", None)
+        result = blis("report", "one", "-o", "page.html")
+        assert result.exit_code != 0
+        assert "pip install plotly" in result.stderr
+        assert not (folder / "page.html").exists()
 
 
 class TestValidate:
