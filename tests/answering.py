@@ -32,7 +32,9 @@ class _Answering:
         return self.env.timeout(delay, Outcome(len(self.requests), status, tokens, None, None))
 
 
-def answered(spec: dict[str, Any], answers: Answers = lambda request: (100, "ok", request.output_tokens)) -> list[Request]:
+def answered(
+    spec: dict[str, Any], answers: Answers = lambda request: (100, "ok", request.output_tokens)
+) -> list[Request]:
     """Run a workload's clients until nothing happens any more; return the requests in order of arrival."""
     workload = workload_from_dict(spec)
     env = simpy.Environment()

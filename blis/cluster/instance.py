@@ -19,33 +19,24 @@ import numpy.typing as npt
 import simpy
 
 from blis.cluster.moment import Moment, Order
+from blis.cluster.queueing import LONGEST_US, Queueing, too_long
 from blis.cluster.scheduler import Scheduler
 from blis.cluster.sequence import Batch, Sequence, Stage
 from blis.cluster.tokens import TokenLog
-from blis.errors import BlisError
 from blis.latency.base import LatencyModel
 from blis.spec.instance import InstanceConfig
 from blis.trace.histogram import Histogram
 from blis.trace.status import Status
 
-__all__ = ["LONGEST_US", "MOST_STEPS", "Ending", "Instance"]
+__all__ = ["MOST_STEPS", "Ending", "Instance"]
 
 _FEW_STEPS = 24
 MOST_STEPS = 2048
 """Most steps a run is planned ahead."""
-LONGEST_US = 1 << 50
-"""Longest step of a run and longest queueing delay, some 35 years: sums of as many as a run has still fit the clock."""
 _UNLIMITED = 1 << 62
 _DECODE, _WAITING, _GONE = Stage.DECODE, Stage.WAITING, Stage.GONE
 _STEP = Order.STEP
 _OK = Status.OK
-
-
-def _too_long(config: InstanceConfig, what: str, duration: float) -> BlisError:
-    return BlisError(
-        f"{config.name}: with the latency model {config.latency.model}, {what} takes {duration:g} us, more than the"
-        f" {LONGEST_US} us a simulation can count with; check the model's coefficients"
-    )
 
 
 class Ending(Protocol):
@@ -89,11 +80,9 @@ class Instance:
         self._most_prompt = limit
         self._most_tokens = min(limit, config.total_kv_blocks * config.block_size)
         overheads = model.overheads
-        self._queue_base = overheads.queue_base
-        self._queue_per_token = overheads.queue_per_token
-        self._queue_us = 0
-        if not overheads.queue_per_token:
-            self._queue_us = self._queueing_us(0)
+        queueing = Queueing(config, overheads)
+        self._queue_us = queueing.fixed_us
+        self._queueing_us = queueing.delay_us
         self._per_token_us = int(overheads.per_token)
         self._completion_us = int(overheads.completion)
         self._tokens = TokenLog(itl, self._per_token_us)
@@ -116,7 +105,7 @@ class Instance:
         self.in_flight += 1
         self.load += 1
         prompt = sequence.prompt
-        at = now + (self._queue_us or self._queueing_us(prompt))
+        at = now + (self._queue_us or self._queueing_us(sequence.request))
         deadline = sequence.request.deadline_us
         if prompt + sequence.output > self._most_tokens or prompt >= self._most_prompt:
             Moment(self.env, at - now, Order.QUEUED, self._refuse, sequence)
@@ -135,12 +124,6 @@ class Instance:
                 self._wake_at(at, now)
         elif at < self._wake_us and len(self._ends) > 1 and self.scheduler.has_room():
             self._cut_run(self._steps_before(at), now)
-
-    def _queueing_us(self, prompt: int) -> int:
-        delay = self._queue_base + self._queue_per_token * prompt
-        if not delay <= LONGEST_US:
-            raise _too_long(self.config, f"the queueing delay of a prompt of {prompt} tokens", delay)
-        return int(delay)
 
     def _join_until(self, time: int) -> None:
         """Queue the sequences whose queueing delay ends at ``time`` or before."""
@@ -274,7 +257,7 @@ class Instance:
         else:
             many = model.decode_us(decodes, context, steps)
             if many[-1] > LONGEST_US:
-                raise _too_long(self.config, "a step", int(many[-1]))
+                raise too_long(self.config, "a step", int(many[-1]))
             if first:
                 whole = np.empty(steps + 1, np.int64)
                 whole[0] = first

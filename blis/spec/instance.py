@@ -11,14 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from blis.errors import BlisError
+from blis.request import Parts
 from blis.spec import catalogue
 from blis.spec.capacity import kv_blocks
 from blis.spec.catalogue import Gpu, ModelShape
-from blis.spec.fields import Checked, Count, Flag, PositiveCount, real, refusal, whole
+from blis.spec.fields import Checked, Count, Flag, NonNegative, PositiveCount, real, refusal, whole
 from blis.spec.latency import LatencyModelSpec, LatencySpec, resolve_latency
 from blis.spec.strict import StrictModel, shown
 
-__all__ = ["InstanceConfig", "InstanceKeys", "Unresolvable", "configure"]
+__all__ = ["EncoderSpec", "InstanceConfig", "InstanceKeys", "Unresolvable", "configure"]
 
 SchedulerName = Literal["fcfs", "sjf", "priority-fcfs", "reverse-priority"]
 PriorityPolicyName = Literal["by-class", "constant", "slo-based", "inverted-slo"]
@@ -50,6 +51,7 @@ class InstanceConfig:
     preemption: PreemptionName
     async_scheduling: bool
     latency: LatencySpec
+    encoder: EncoderSpec | None = None
 
 
 class Unresolvable(BlisError):
@@ -98,6 +100,27 @@ _BLOCKS = Checked(
 _SHARE = real(0, 1, above=True)
 
 
+class EncoderSpec(StrictModel):
+    """What images, audio and video cost before their request can be scheduled.
+
+    A request with any of them takes base + the sum over its tokens, truncated to whole microseconds, on top of its
+    queueing delay; encoders run beside the engine's steps and don't slow those down.
+    """
+
+    base_us: NonNegative = Field(default=0.0, description="Microseconds for a request with images, audio or video.")
+    us_per_image_token: NonNegative = Field(default=0.0, description="Microseconds per token of its images.")
+    us_per_audio_token: NonNegative = Field(default=0.0, description="Microseconds per token of its audio.")
+    us_per_video_token: NonNegative = Field(default=0.0, description="Microseconds per token of its video.")
+
+    def duration_us(self, parts: Parts) -> float:
+        """Return the time for a request of these parts, before truncation."""
+        _, image, audio, video = parts
+        if not (image or audio or video):
+            return 0.0
+        media = self.us_per_image_token * image + self.us_per_audio_token * audio + self.us_per_video_token * video
+        return self.base_us + media
+
+
 class InstanceKeys(StrictModel):
     """The keys that describe an instance, with the defaults of a deployment."""
 
@@ -133,6 +156,9 @@ class InstanceKeys(StrictModel):
     )
     latency: LatencyModelSpec = Field(
         default_factory=lambda: LatencyModelSpec(), description="How long the engine's steps take."
+    )
+    encoder: EncoderSpec | None = Field(
+        default=None, description="How long images, audio and video take; none means no time."
     )
 
 
@@ -174,6 +200,7 @@ def configure(values: Mapping[str, Any], base_dir: Path | None) -> InstanceConfi
         preemption=values["preemption"],
         async_scheduling=values["async_scheduling"],
         latency=latency,
+        encoder=values["encoder"],
     )
 
 

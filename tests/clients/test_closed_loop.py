@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -82,7 +83,9 @@ def test_num_requests_ends_a_loop(client: Client) -> None:
 
 @pytest.mark.parametrize(("status", "pause"), [("rejected", SECOND), ("connect_error", SECOND), ("timeout", 1)])
 def test_a_refused_worker_pauses(status: str, pause: int, client: Client) -> None:
-    requests = answered({"horizon": "2500ms", "num_requests": 4, "clients": [loop(client, 1)]}, lambda r: (0, status, 0))
+    requests = answered(
+        {"horizon": "2500ms", "num_requests": 4, "clients": [loop(client, 1)]}, lambda r: (0, status, 0)
+    )
     assert [r.arrival_us for r in requests] == [at * pause for at in range(3 if pause == SECOND else 4)]
 
 
@@ -123,7 +126,9 @@ def test_closed_and_open_loops_side_by_side(client: Client) -> None:
     assert counts == {"a": 19, "load": 10}
 
 
-@given(st.integers(1, 6), st.integers(0, 2000), st.sampled_from([0, 50, {"type": "exponential", "params": {"mean": 80}}]))
+@given(
+    st.integers(1, 6), st.integers(0, 2000), st.sampled_from([0, 50, {"type": "exponential", "params": {"mean": 80}}])
+)
 @settings(max_examples=25)
 def test_every_worker_goes_through_its_own_numbers(client: Client, workers: int, ramp: int, think: Any) -> None:
     clients = [loop(client, workers, ramp_up_us=ramp, think_time_us=think)]
@@ -131,6 +136,6 @@ def test_every_worker_goes_through_its_own_numbers(client: Client, workers: int,
     for worker in range(workers):
         mine = [r for r in requests if r.client_seq % workers == worker]
         assert [r.client_seq for r in mine] == [worker + workers * at for at in range(len(mine))]
-        for one, two in zip(mine, mine[1:], strict=False):
+        for one, two in pairwise(mine):
             assert two.arrival_us > one.arrival_us + one.client_seq * 7919 % 400
         assert not mine or mine[0].arrival_us == ramp * worker // workers

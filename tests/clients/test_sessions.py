@@ -233,5 +233,7 @@ def test_very_long_sessions_are_drawn_in_portions(client: Client) -> None:
     (source,) = sources(workload_from_dict({"horizon": "10s", "clients": clients}), None, pytest.fail)
     assert isinstance(source, SessionSource)
     blocks = source.sessions(10 * SECOND)
-    sizes = [(len(block.start_us), int(block.rounds.sum()), block.first_seq) for block, _ in zip(blocks, "ab", strict=False)]
+    sizes = [
+        (len(block.start_us), int(block.rounds.sum()), block.first_seq) for block, _ in zip(blocks, "ab", strict=False)
+    ]
     assert sizes == [(1, 10_000, 0), (1, 10_000, 10_000)]

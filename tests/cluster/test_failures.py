@@ -69,7 +69,7 @@ def test_coefficients_that_overflow_together_are_refused_in_the_run() -> None:
     [
         ({"beta": (9e18, 0, 0)}, 300, "a step takes 9e\\+18 us"),
         ({"alpha": (0, 1e308, 0)}, 1, "the queueing delay of a prompt of 10 tokens takes inf us"),
-        ({"alpha": (1e300, 0, 0)}, 1, "the queueing delay of a prompt of 0 tokens takes 1e\\+300 us"),
+        ({"alpha": (1e300, 0, 0)}, 1, "the queueing delay takes 1e\\+300 us"),
     ],
 )
 def test_times_beyond_the_clock_are_refused(coefficients: dict[str, Any], output: int, what: str) -> None:

@@ -48,3 +48,4 @@ class Config:
     model: Any = None
     hardware: Any = None
     tp: int = 1
+    encoder: Any = None

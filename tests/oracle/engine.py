@@ -63,6 +63,14 @@ class Sequence:
         self.expires = math.inf if self.request.deadline_us is None else self.request.deadline_us
 
 
+def encoding_us(encoder: Any, text: int, image: int, audio: int, video: int) -> float:
+    """What the encoders take for a request of these tokens."""
+    if image + audio + video == 0:
+        return 0
+    per_image, per_audio = encoder.us_per_image_token * image, encoder.us_per_audio_token * audio
+    return encoder.base_us + (per_image + per_audio + encoder.us_per_video_token * video)
+
+
 @dataclass(eq=False)
 class Item:
     """A sequence's part in a step: ``new`` tokens, after which its progress is ``reach``."""
@@ -128,11 +136,13 @@ class Instance:
         sequence = Sequence(request, result, names)
         overheads = self.model.overheads
         delay = math.trunc(overheads.queue_base + overheads.queue_per_token * request.prompt_tokens)
+        if self.config.encoder is not None and request.parts is not None:
+            delay += math.trunc(encoding_us(self.config.encoder, *request.parts))
         self.schedule(now + delay, QUEUED, lambda time: self.join(sequence, time))
 
     def join(self, sequence: Sequence, now: int) -> None:
         if self.unservable(sequence.request):
-            self.leave(sequence, "unservable", now)
+            self.leave(sequence, "context_overflow" if self.outgrown(sequence.request) else "unservable", now)
             return
         if sequence.expires < now:
             self.leave(sequence, "timeout", now)
@@ -151,6 +161,13 @@ class Instance:
         if limit and (request.prompt_tokens >= limit or longest > limit):
             return True
         return ceil_div(longest, self.config.block_size) > self.cache.total
+
+    def outgrown(self, request: Request) -> bool:
+        """Whether it is the model's limit that a later round of a session exceeds, by what was said before."""
+        limit = self.config.max_model_len
+        too_long = request.prompt_tokens >= limit or request.prompt_tokens + request.output_tokens > limit
+        before = request.prompt_tokens - request.client.prefix_length - request.input_tokens
+        return limit > 0 and too_long and request.round_index > 0 and before > 0
 
     def joining_priority(self, request: Request) -> float:
         return CLASS_PRIORITY[request.client.slo_class] if self.config.priority_policy == "by-class" else 0

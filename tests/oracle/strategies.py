@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from blis.request import ClientFacts, Request, Segment
 from blis.spec.catalogue import Gpu, ModelShape
 from blis.spec.deployment import InstanceConfig, LatencySpec, PhysicsSpec
+from blis.spec.instance import EncoderSpec
 from oracle.config import Config
 
 __all__ = [
@@ -113,8 +114,18 @@ def configs(draw: st.DrawFn, *, asynchronous: bool | None = None) -> Config:
         model=SHAPE,
         hardware=draw(st.sampled_from(GPUS)),
         tp=draw(st.sampled_from((1, 1, 2))),
+        encoder=draw(st.sampled_from(ENCODERS)),
     )
 
+
+ENCODERS = (
+    None,
+    None,
+    EncoderSpec(us_per_image_token=1.5, us_per_audio_token=0.3),
+    EncoderSpec(base_us=20.7, us_per_image_token=0.1, us_per_video_token=3),
+)
+PARTS = (None, None, None, (1, 0, 0, 0), (1, 7, 0, 0), (0, 3, 11, 2))
+"""What a request is made of; engines needn't care whether it adds up to the prompt."""
 
 KINDS = (
     (None,),
@@ -153,12 +164,12 @@ def workloads(draw: st.DrawFn, *, block_size: int = 4, deadlines: bool = True) -
     )
     row = st.tuples(
         gap, st.sampled_from(KINDS), st.tuples(size, size, size), output, st.sampled_from(CLASSES),
-        patience if deadlines else st.none(),
+        patience if deadlines else st.none(), st.sampled_from(PARTS),
     )  # fmt: skip
     now = 0
     requests = []
     rows = draw(st.lists(row, min_size=draw(st.sampled_from((5, 12, 25))), max_size=40))
-    for number, (wait, keys, sizes, tokens, slo_class, patient) in enumerate(rows):
+    for number, (wait, keys, sizes, tokens, slo_class, patient, parts) in enumerate(rows):
         now += wait
         segments = prompt(keys, sizes)
         requests.append(
@@ -171,6 +182,8 @@ def workloads(draw: st.DrawFn, *, block_size: int = 4, deadlines: bool = True) -
                 segments=segments,
                 output_tokens=tokens,
                 deadline_us=None if patient is None else now + patient,
+                round_index=int(keys[-1] is not None),
+                parts=parts,
                 request_id=number,
             )
         )

@@ -36,7 +36,7 @@ def test_every_run_adds_up_and_the_strategies_reach_the_corners() -> None:
 def check_requests(scenario: Scenario, result: Result) -> None:
     for request, r in zip(scenario.requests, result.requests, strict=True):
         assert r.request_id == request.request_id
-        assert r.status in ("ok", "timeout", "unservable", "rejected")
+        assert r.status in ("ok", "timeout", "unservable", "context_overflow", "rejected")
         assert len(r.itls) == max(r.output_tokens - 1, 0)
         assert r.left_us >= r.arrival_us
         if r.status == "ok":
@@ -46,7 +46,7 @@ def check_requests(scenario: Scenario, result: Result) -> None:
         if r.status == "timeout":
             assert request.deadline_us is not None
             assert r.left_us >= request.deadline_us
-        if r.status in ("unservable", "rejected"):
+        if r.status in ("unservable", "context_overflow", "rejected"):
             assert (r.scheduling_delay_us, r.ttft_us, r.output_tokens, r.preemptions) == (-1, -1, 0, 0)
 
 
