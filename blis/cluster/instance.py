@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import simpy
 
+from blis.cluster.deadlines import Deadlines
 from blis.cluster.moment import Moment, Order
 from blis.cluster.queueing import LONGEST_US, Queueing, too_long
 from blis.cluster.scheduler import Scheduler
@@ -88,6 +89,7 @@ class Instance:
         self._tokens = TokenLog(itl, self._per_token_us)
         self._joining: list[tuple[int, int, Sequence]] = []
         self._accepted = 0
+        self._deadlines = Deadlines(env, self._expire)
         self._batch: Batch | None = None
         self._durations: list[int] | npt.NDArray[np.int64] = []
         self._ends: list[int] | npt.NDArray[np.int64] = []
@@ -112,9 +114,9 @@ class Instance:
             return
         if deadline is not None:
             if deadline < at:
-                Moment(self.env, at - now, Order.QUEUED, self._deadline, sequence)
+                Moment(self.env, at - now, Order.QUEUED, self._too_late, sequence)
                 return
-            Moment(self.env, deadline - now, Order.TIMEOUT, self._deadline, sequence)
+            self._deadlines.watch(sequence, deadline, now)
         self._accepted += 1
         heappush(self._joining, (at, self._accepted, sequence))
         if at < self.next_join_us:
@@ -147,12 +149,12 @@ class Instance:
         self.load -= 1
         self._ended(sequence, int(self.env.now), status)
 
-    def _deadline(self, moment: simpy.Event) -> None:
-        sequence: Sequence = moment.subject  # type: ignore[attr-defined]
+    def _too_late(self, moment: simpy.Event) -> None:
+        self._expire(moment.subject)  # type: ignore[attr-defined]
+
+    def _expire(self, sequence: Sequence) -> None:
         now = int(self.env.now)
         self._join_until(now)
-        if sequence.stage is _GONE:
-            return
         if sequence.stage > _WAITING:
             self._overdue.append(sequence)
         else:
