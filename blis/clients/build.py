@@ -103,7 +103,7 @@ def sending(population: Sequence[Traffic], end_us: int, num_requests: int | None
 
 def _source(client: ClientSpec, profile: RateProfile, seed: int) -> Traffic:
     if client.concurrency is not None:
-        return ClosedLoopSource(client, profile.windows, seed)
+        return ClosedLoopSource(client, seed)
     if client.session is not None:
         return SessionSource(client, profile, seed)
     return ClientSource(client, profile, seed)

@@ -19,7 +19,7 @@ import numpy as np
 from blis.clients.arrivals import IntArray
 from blis.clients.columns import ColumnSampler
 from blis.clients.lengths import durations, lengths
-from blis.clients.rates import END_OF_TIME_US, Profile, Window
+from blis.clients.rates import ALWAYS, END_OF_TIME_US, Profile
 from blis.clients.renewal import MAX_BLOCK, block_sizes
 from blis.clients.source import Block, ClientSource, Row, capped_block, facts_of
 from blis.rng import stream
@@ -150,20 +150,22 @@ class ClosedLoopSource(Waiting):
     """A client that keeps ``concurrency`` requests, or sessions, going.
 
     Its workers are numbered from 0; worker k does what is planned under the numbers k, k + concurrency, ..., so that
-    nothing a worker draws depends on how fast the others are. Worker k starts at ``k * ramp_up / concurrency``. With
-    ``windows`` nothing is sent outside them.
+    nothing a worker draws depends on how fast the others are. Nothing is sent outside ``windows``; worker k starts
+    ``k * ramp_up / concurrency`` after the first one opens.
     """
 
-    def __init__(self, client: ClientSpec, windows: tuple[Window, ...], seed: int) -> None:
+    def __init__(self, client: ClientSpec, seed: int) -> None:
         super().__init__(client, seed)
         assert client.concurrency is not None
         self.concurrency = client.concurrency
-        self.windows = windows
+        self.windows = ALWAYS
+        if client.lifecycle is not None:
+            self.windows = tuple((window.start_us, window.end_us) for window in client.lifecycle.ordered)
         self._ramp_up_us = client.ramp_up_us or 0
 
     def start_us(self, worker: int) -> int:
         """Return when a worker is ready for its first request, or session."""
-        return self._ramp_up_us * worker // self.concurrency
+        return self.windows[0][0] + self._ramp_up_us * worker // self.concurrency
 
     def sessions(self) -> Iterator[SessionBlock]:
         """Iterate over the sessions in order of their numbers, without an end, from the first on at every call."""

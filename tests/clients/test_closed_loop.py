@@ -118,6 +118,14 @@ def test_nothing_is_sent_outside_the_windows(client: Client) -> None:
     assert [r.arrival_us for r in requests] == [1000, 1101, 1202, 5000]
 
 
+def test_ramp_up_starts_with_the_first_window(client: Client) -> None:
+    lifecycle = {"windows": [{"start_us": 70, "end_us": 80}, {"start_us": 50, "end_us": 60}]}
+    loops = [loop(client, 3, ramp_up_us=9, lifecycle=lifecycle)]
+    for others in ([], [client("other", rate_fraction=0.0)]):
+        spec = {"horizon": 100, "aggregate_rate": 5, "clients": loops + others}
+        assert [r.arrival_us for r in answered(spec, lambda r: (10**6, "ok", 1))] == [50, 53, 56]
+
+
 def test_closed_and_open_loops_side_by_side(client: Client) -> None:
     """Who loops takes no part in the sharing of the aggregate rate."""
     clients = [client("a", rate_fraction=1, arrival={"process": "constant"}), loop(client, 1)]
