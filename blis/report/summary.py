@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from blis.metrics import Anomalies, Distribution, GroupSummary, Summary, Unservable
+from blis.metrics import Anomalies, Distribution, GroupSummary, Summary
 from blis.report.blocks import Block, Facts, Grid, Mood, Row, printable
 from blis.report.clients import FIGURES, client_latencies, figures, sessions
 from blis.report.numbers import NOTHING, count, milliseconds, number, per_second, plural, share
 from blis.report.run import run_facts
-from blis.trace import TraceHeader
+from blis.trace import Status, TraceHeader
 
 __all__ = ["report"]
 
@@ -71,10 +71,14 @@ def _requests(summary: Summary) -> Grid:
             part = share(amount / counts.injected) if counts.injected else NOTHING
             rows.append(Row((label, count(amount), part), mood if amount else "bad" if counts.injected else ""))
     notes = [] if counts.balanced else ["These don't add up: requests are missing from the trace, or in it twice."]
-    return Grid(("Requests", "", ""), tuple(rows), (*notes, *_why_unservable(summary.unservable)))
+    return Grid(("Requests", "", ""), tuple(rows), (*notes, *_why_dropped(summary)))
 
 
-def _why_unservable(unservable: Unservable | None) -> Iterator[str]:
+def _why_dropped(summary: Summary) -> Iterator[str]:
+    outgrown = summary.overall.statuses.get(Status.CONTEXT_OVERFLOW, 0)
+    if outgrown:
+        yield f"Dropped: {plural(outgrown, 'request')} of sessions whose context outgrew the model's max_model_len."
+    unservable = summary.unservable
     if unservable is not None and unservable.model_length:
         beyond = "more tokens, prompt and output, than the model's max_model_len"
         yield f"Dropped: {plural(unservable.model_length, 'request')} of {beyond}."
@@ -116,7 +120,8 @@ def _service(summary: Summary) -> Facts:
     output, own = per_second(rates.output_tokens_per_s), per_second(rates.input_tokens_per_s)
     tokens = f"{output} output tokens/s, {own} input tokens/s"
     if rates.prompt_tokens_per_s not in (None, rates.input_tokens_per_s):
-        tokens += f" ({per_second(rates.prompt_tokens_per_s)} with shared prefixes)"
+        more = "prefixes and session context" if summary.sessions else "shared prefixes"
+        tokens += f" ({per_second(rates.prompt_tokens_per_s)} with {more})"
     facts = [("Throughput", f"{per_second(rates.requests_per_s)} requests/s completed"), ("Tokens", tokens)]
     facts += _targets(summary)
     if summary.cache.hit_rate is not None:

@@ -180,6 +180,7 @@ def test_sessions(make: Make) -> None:
     assert lines[start + 4].split() == ["Duration,", "ms", *["340"] * 6]
     assert "  2 sessions, of which 1 completed every round they sent." in lines
     assert "  How the last round of the others ended: 1 timeout." in lines
+    assert "150 input tokens/s (214 with prefixes and session context)" in found
     seen = text(
         make({"session_id": ["a", "a", "b", "b"], "round_index": [0, 1, 0, 1]}, network={"chat": {"rtt_ms": 10}})
     )
@@ -217,3 +218,5 @@ def test_why_requests_fit_no_instance(make: Make) -> None:
     exceeded = "Dropped: 2 requests of more tokens, prompt and output, than the"
     assert f"  {exceeded} model's max_model_len." in lines
     assert f"  {exceeded} instance's whole KV cache holds (total_kv_blocks)." in lines
+    outgrown = text(make({"status": ["ok", "context_overflow", "ok", "context_overflow"]})).splitlines()
+    assert "  Dropped: 2 requests of sessions whose context outgrew the model's max_model_len." in outgrown
