@@ -58,7 +58,7 @@ def test_a_deployment_with_a_file_round_trips(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "fit.yaml: the file is empty; expected a mapping with the keys model, coefficients, physics, provenance"),
-        ("physics: {weights: 1}\n", "fit.yaml: model: missing; expected one of trained-physics, roofline, "),
+        ("physics: {weights: 1}\n", "fit.yaml:1: model: missing; expected one of trained-physics, roofline, "),
         (
             "model: other.yaml\n",
             "fit.yaml:1: model: must be one of trained-physics, roofline, alpha-beta, physics here",
