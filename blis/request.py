@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["ClientFacts", "Outcome", "Parts", "Request", "Segment"]
+__all__ = ["ClientFacts", "Outcome", "Parts", "Request", "Segment", "plain"]
 
 Segment = tuple[str | None, int]
 """A stretch of a prompt: (key, tokens). Equal keys mean equal tokens from the stretch's start on; the key None
@@ -64,6 +64,22 @@ class Request:
     def context_tokens(self) -> int:
         """Tokens of the session's earlier rounds in the prompt; 0 in the first round, and outside sessions."""
         return self.prompt_tokens - self.client.prefix_length - self.input_tokens if self.round_index else 0
+
+
+def plain(request: Request) -> bool:
+    """Whether the columns of a trace tell the request's segments.
+
+    They do where a prompt is the client's prefix, if it has one, and then either tokens that nobody shares or, under
+    the session's id as key, all of the session's tokens so far; there are earlier ones from its second round on.
+    """
+    facts = request.client
+    *head, (key, _) = request.segments
+    if head != ([(facts.prefix_group, facts.prefix_length)] if facts.prefix_length else []):
+        return False
+    context = request.prompt_tokens - facts.prefix_length - request.input_tokens
+    if key is None:
+        return not context
+    return key == request.session_id != "" and (context > 0 or not request.round_index)
 
 
 class Outcome(NamedTuple):

@@ -10,7 +10,10 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["stream"]
+__all__ = ["DEFAULT_SEED", "stream"]
+
+DEFAULT_SEED = 42
+"""The seed where none is given."""
 
 
 def stream(seed: int, *names: str) -> np.random.Generator:

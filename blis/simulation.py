@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import gc
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import simpy
-
 from blis.clients.build import start
 from blis.clients.network import ClientSide
-from blis.cluster.cluster import Cluster
+from blis.clients.rates import END_OF_TIME_US
+from blis.clients.recording import Recording
+from blis.clients.replay import Replay
+from blis.cluster.run import Progress, built, counted, run, served_by
 from blis.cluster.virtual_time import VirtualTime
 from blis.errors import BlisError
+from blis.rng import DEFAULT_SEED
 from blis.spec import catalogue
 from blis.spec.deployment import DeploymentSpec, deployment_from_dict, load_deployment
 from blis.spec.instance import InstanceConfig
+from blis.spec.replay import ReplaySpec
+from blis.spec.strict import validate
 from blis.spec.workload import WorkloadSpec, workload_of
+from blis.trace.foreign import read_any
 from blis.trace.header import TraceHeader, networks_of
 from blis.trace.trace import Trace
 
-__all__ = ["Progress", "simulate"]
-
-_PROGRESS_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is: simulated time, requests that arrived and that ended."""
-
-    now_us: int
-    arrived: int
-    ended: int
+__all__ = ["Progress", "replay", "simulate"]
 
 
 def simulate(
@@ -87,16 +77,8 @@ def simulate(
     for doubt in workload.warnings:
         warn(doubt)
     env = VirtualTime()
-    configs = cluster_spec.resolve()
-    _check_models(workload, configs)
-    cluster = Cluster(
-        env,
-        configs,
-        workload.seed,
-        admission=cluster_spec.admission,
-        routing=cluster_spec.routing,
-        may_cut=cut_at_horizon,
-    )
+    cluster = built(env, cluster_spec, workload.seed, may_cut=cut_at_horizon)
+    _check_models(workload, [instance.config for instance in cluster.instances])
     start(
         env,
         cluster,
@@ -106,14 +88,113 @@ def simulate(
         warn=warn,
         answering=ClientSide(env, cluster, networks_of(workload), workload.seed),
     )
-    with _lazy_collector(), _reported(env, cluster, progress):
-        if cut_at_horizon:
-            env.drain(workload.horizon)
-            cluster.cut()
-        else:
-            env.drain()
-    cluster.close()
-    return Trace.from_table(cluster.table, _header(workload, cluster_spec, cluster), cluster.itl)
+    run(env, cluster, workload.horizon if cut_at_horizon else None, progress)
+    header = TraceHeader.of_workload(workload, counted(cluster), **served_by(cluster, cluster_spec))
+    return Trace.from_table(cluster.table, header, cluster.itl)
+
+
+def replay(
+    trace: Trace | str | Path,
+    deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None = None,
+    *,
+    speed: float = 1.0,
+    open_loop: bool = False,
+    intended: bool = False,
+    seed: int | None = None,
+    horizon: int | str | None = None,
+    num_requests: int | None = None,
+    cut_at_horizon: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+) -> Trace:
+    """Send the requests of a trace to a deployment and return the trace of that.
+
+    Requests arrive when they did in the trace, with the same lengths, prompts, deadlines and request ids. A round of a
+    session waits for the answer to the one before it and then as long as its client did in the trace. On the
+    deployment that the trace was simulated on, and with its seed, all results are the same again.
+
+    Args:
+        trace: A trace, or the path of one (its prefix, header or data), or of a file in another format that
+            :func:`blis.trace.foreign.read_any` knows.
+        deployment: As for :func:`simulate`.
+        speed: Times between requests, and the thinking between a session's rounds, are divided by this; deadlines and
+            networks stay as they are.
+        open_loop: Send the rounds of sessions at their recorded times, without waiting for answers.
+        intended: Replay a real trace from the times at which its requests were meant to be sent; by default from those
+            at which they were sent.
+        seed: Seed of the router's random choices; the trace's by default.
+        horizon: Leave out what would arrive then or later: microseconds, or text with a unit such as ``"60s"``.
+        num_requests: Send no more than this many.
+        cut_at_horizon, progress, warn: As for :func:`simulate`.
+
+    Raises:
+        TraceError: The trace can't be read.
+        SpecError: The deployment or an argument is wrong; names every problem.
+        BlisError: The trace contradicts itself.
+        InternalError: A request or a KV block was lost, which is a bug in blis.
+
+    >>> recorded = Trace.from_columns(
+    ...     {"arrival_time_us": [0, 500], "input_tokens": [512, 64], "output_tokens": [2, 1]},
+    ...     TraceHeader(mode="generated"),
+    ... )
+    >>> replay(recorded, {"hardware": "H100"}).column("output_tokens").tolist()
+    [2, 1]
+    """
+    given = {
+        "speed": speed,
+        "open_loop": open_loop,
+        "intended": intended,
+        "seed": seed,
+        "horizon": horizon,
+        "num_requests": num_requests,
+        "cut_at_horizon": cut_at_horizon,
+    }
+    options = validate(ReplaySpec, _given(given), file="<replay>")
+    recorded = read_any(trace) if isinstance(trace, str | Path) else trace
+    return _replayed(recorded, _deployment(deployment), options, progress, warn)
+
+
+def _replayed(
+    recorded: Trace,
+    deployment: DeploymentSpec,
+    options: ReplaySpec,
+    progress: Callable[[Progress], None] | None,
+    warn: Callable[[str], None],
+) -> Trace:
+    header = recorded.header
+    recorded_seed = DEFAULT_SEED if header.seed is None else header.seed
+    seed = recorded_seed if options.seed is None else options.seed
+    pace = {name: getattr(options, name) for name in ("speed", "open_loop", "intended")}
+    recording = Recording(recorded, **pace, warn=warn)
+    env = VirtualTime()
+    cluster = built(env, deployment, seed, may_cut=options.cut_at_horizon)
+    end_us = END_OF_TIME_US if options.horizon is None else options.horizon
+    clients = ClientSide(env, cluster, header.network, recorded_seed)
+    player = Replay(
+        env,
+        cluster,
+        recording,
+        network_us=clients.network_us,
+        end_us=end_us,
+        num_requests=options.num_requests,
+    )
+    env.process(player.run())
+    run(env, cluster, options.horizon if options.cut_at_horizon else None, progress)
+    if player.unsent:
+        warn(f"{player.unsent:,} rounds of sessions weren't sent: a round before them failed that hadn't in the trace")
+    asked = {"horizon_us": options.horizon, "num_requests": options.num_requests}
+    facts = {"of": header.mode, **pace, "skipped": recording.skipped, "unsent_rounds": player.unsent}
+    header = header.model_copy(
+        update={
+            "mode": "replayed",
+            "seed": seed,
+            "epoch_us": None,
+            "server": None,
+            "run": {**counted(cluster), **_given(asked), "replay": facts},
+            **served_by(cluster, deployment),
+        }
+    )
+    return Trace.from_table(cluster.table, header, cluster.itl, player.request_ids())
 
 
 def _deployment(deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None) -> DeploymentSpec:
@@ -147,48 +228,5 @@ def _check_models(workload: WorkloadSpec, configs: Sequence[InstanceConfig]) -> 
             )
 
 
-def _header(workload: WorkloadSpec, deployment: DeploymentSpec, cluster: Cluster) -> TraceHeader:
-    caches = [instance.scheduler.kv for instance in cluster.instances]
-    run: dict[str, Any] = {
-        "span_us": cluster.last_event_us,
-        "injected": cluster.injected,
-        "claimed_blocks": sum(kv.claimed for kv in caches),
-        "allocated_blocks": sum(kv.allocated for kv in caches),
-    }
-    pools = {instance.config.name: instance.config.pool for instance in cluster.instances if instance.config.pool}
-    if pools:
-        run["pools"] = pools
-    hardware = sorted({instance.config.hardware.name for instance in cluster.instances})
-    return TraceHeader.of_workload(workload, run, hardware=", ".join(hardware), deployment=deployment.to_dict())
-
-
-@contextmanager
-def _lazy_collector() -> Iterator[None]:
-    """Let the garbage collector look rarely: a simulation makes many objects and hardly any cycles."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-
-
-@contextmanager
-def _reported(env: simpy.Environment, cluster: Cluster, progress: Callable[[Progress], None] | None) -> Iterator[None]:
-    """Report from a thread of its own, so that the simulation itself never waits for a screen."""
-    if progress is None:
-        yield
-        return
-    over = threading.Event()
-
-    def report() -> None:
-        while not over.wait(_PROGRESS_SECONDS):
-            progress(Progress(int(env.now), cluster.injected, cluster.injected - cluster.in_flight))
-
-    thread = threading.Thread(target=report, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

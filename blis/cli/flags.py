@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
 from typer.models import OptionInfo
@@ -28,9 +28,9 @@ def micros(text: str) -> int | str:
 def takes_flags(function: Callable[..., None]) -> Callable[..., None]:
     """Let typer see each field of the dataclasses that ``function`` takes as a flag of its own.
 
-    A field is annotated ``Annotated[T | None, typer.Option(...)]``, T being str, int, float or bool, and has a
-    default. Typer is told that numbers are texts: they are converted here, so that a wrong one is reported in the
-    same words as every other mistake. Other parameters of the function stay as they are.
+    A field is annotated ``Annotated[T | None, typer.Option(...)]``, T being str, int, float or bool; one without a
+    default is required. Typer is told that numbers are texts: they are converted here, so that a wrong one is reported
+    in the same words as every other mistake. Other parameters of the function stay as they are.
     """
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, type] = {}
@@ -66,7 +66,8 @@ def _expanded(group: type) -> list[inspect.Parameter]:
         hint = hints[field.name]
         if _base(hint) in _NUMBERS:
             hint = Annotated[str | None, *hint.__metadata__]
-        parameters.append(inspect.Parameter(field.name, _KEYWORD, default=field.default, annotation=hint))
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        parameters.append(inspect.Parameter(field.name, _KEYWORD, default=default, annotation=hint))
     return parameters
 
 

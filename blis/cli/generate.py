@@ -49,7 +49,7 @@ def generate(
     from blis.generation import Generated, generate_to
 
     notes = workload.Notes(named, quiet=quiet)
-    with ProgressBar(named.spec, shown=not quiet, what="of arrivals") as bar:
+    with ProgressBar(named.spec.horizon, named.spec.num_requests, shown=not quiet, what="of arrivals") as bar:
 
         def show(so_far: Generated) -> None:
             bar.show(so_far.last_arrival_us, so_far.requests, so_far.requests)

@@ -16,10 +16,12 @@ __all__ = ["COMMANDS", "Commands"]
 
 COMMANDS = {
     "simulate": "blis.cli.simulate",
+    "replay": "blis.cli.replay",
     "generate": "blis.cli.generate",
     "describe": "blis.cli.describe",
     "metrics": "blis.cli.metrics",
     "report": "blis.cli.report",
+    "trace": "blis.cli.trace",
     "validate": "blis.cli.validate",
     "schema": "blis.cli.schema",
     "version": "blis.cli.version",

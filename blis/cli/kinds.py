@@ -17,7 +17,7 @@ _DEPLOYMENT_KEYS = ("instances", "model", "hardware", "tp", "pools", "routing", 
 _OTHERWISE: dict[Kind, str] = {
     "workload": "is a workload, not a deployment; give it as SPEC",
     "deployment": "is a deployment, not a workload; give it with --deployment",
-    "trace": "is the header of a trace, not a spec; 'blis metrics' reports what is in it",
+    "trace": "is a trace, not a spec; 'blis replay' sends its requests again, 'blis metrics' reports on it",
 }
 
 
@@ -35,7 +35,7 @@ def written(file: str | Path) -> Mapping[str, Any]:
 def kind_of(file: str | Path) -> Kind:
     """Return what a file seems to be by its name and its top-level keys; empty where they don't tell."""
     path = Path(file)
-    if path.suffix in (".csv", ".parquet"):
+    if path.suffix in (".csv", ".parquet", ".jsonl"):
         return "trace"
     if not path.exists():
         # The prefix of a trace names no file itself.

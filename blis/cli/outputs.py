@@ -74,8 +74,8 @@ def outputs(flags: SummaryFlags) -> dict[str, list[Path]]:
     return found
 
 
-def trace_outputs(prefix: str) -> dict[str, list[Path]]:
-    """Return the files that ``--trace-out`` asks for, by that flag.
+def trace_outputs(prefix: str, option: str = "--trace-out") -> dict[str, list[Path]]:
+    """Return the files that ``option`` asks for, by that flag.
 
     Raises:
         BlisError: a name that can't be one, or a format whose library is missing.
@@ -83,11 +83,11 @@ def trace_outputs(prefix: str) -> dict[str, list[Path]]:
     from blis.trace.files import named
 
     if prefix.endswith(os.sep):
-        raise BlisError(f"--trace-out {prefix}: names a folder; add the start of the files' names: {prefix}run")
+        raise BlisError(f"{option} {prefix}: names a folder; add the start of the files' names: {prefix}run")
     files = named(prefix)
     if files.data.suffix == ".parquet" and not _importable("pyarrow"):
-        raise BlisError(f"--trace-out {prefix}: {_NO_PYARROW}")
-    return {f"--trace-out {prefix}": [files.header, files.data, files.itl, files.provenance]}
+        raise BlisError(f"{option} {prefix}: {_NO_PYARROW}")
+    return {f"{option} {prefix}": [files.header, files.data, files.itl, files.segments, files.provenance]}
 
 
 def check_writable(targets: Mapping[str, Iterable[Path]], inputs: Iterable[str | Path | None] = ()) -> None:

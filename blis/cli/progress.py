@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blis.simulation import Progress
-    from blis.spec.workload import WorkloadSpec
 
 __all__ = ["ProgressBar"]
 
@@ -20,13 +19,17 @@ _PATIENCE_S = 0.5
 class ProgressBar:
     """A bar with the workload's time, requests done and speed, for runs that take more than half a second.
 
+    A run ends at its horizon or after ``num_requests``, whichever comes first; None where it has no such end.
+
     Used as a context; ``callback`` is what :func:`blis.simulation.simulate` takes, None where nothing is to be shown.
     """
 
-    def __init__(self, workload: WorkloadSpec, *, shown: bool = True, what: str = "simulated") -> None:
+    def __init__(
+        self, horizon_us: int | None, num_requests: int | None, *, shown: bool = True, what: str = "simulated"
+    ) -> None:
         self._what = what
-        self._horizon_us = workload.horizon
-        self._num_requests = workload.num_requests
+        self._horizon_us = horizon_us
+        self._num_requests = num_requests
         self._started = time.monotonic()
         self._bar: Any = None
         self._task: Any = None

@@ -10,7 +10,8 @@ from blis.cli import deployment_flags, workload
 from blis.cli.deployment_flags import DeploymentFlags
 from blis.cli.flags import takes_flags
 from blis.cli.outputs import OutputFlags, check_writable, outputs
-from blis.cli.workload_flags import WORKLOAD_PANEL, WorkloadFlags
+from blis.cli.replay import ReplayFlags, play
+from blis.cli.workload_flags import WORKLOAD_PANEL, TraceFlags, WorkloadFlags
 from blis.errors import BlisError
 
 __all__ = ["app"]
@@ -26,6 +27,8 @@ Examples:
 
   blis simulate --servegen DATA --span-end 3600 --num-instances 4 --json
 
+  blis simulate --workload traces --workload-traces-filepath run.csv
+
 A flag overrides the value of the spec or the deployment. Flags that contradict each other are an error.
 """
 
@@ -36,6 +39,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 @takes_flags
 def simulate(
     work: WorkloadFlags,
+    traced: TraceFlags,
     cluster: DeploymentFlags,
     output: OutputFlags,
     cut_at_horizon: Annotated[
@@ -50,8 +54,15 @@ def simulate(
 ) -> None:
     """Simulate a workload on a cluster and report its latencies.
 
-    The workload is a spec file, a built-in workload or ServeGen data; the cluster is a deployment file, flags or both.
+    The workload is a spec file, a built-in workload, ServeGen data or a trace; the cluster is a deployment file, flags
+    or both.
     """
+    trace = workload.trace_to_replay(work, traced)
+    if trace is not None:
+        ends = {name: getattr(work, name) for name in ("num_requests", "horizon", "seed")}
+        flags = ReplayFlags(trace=trace, trace_header=traced.trace_header, cut_at_horizon=cut_at_horizon, **ends)
+        play(flags, cluster, output)
+        return
     named = workload.load(work)
     deployment = deployment_flags.load(cluster)
     if cut_at_horizon and named.spec.horizon is None:
@@ -63,7 +74,7 @@ def simulate(
     from blis.simulation import simulate as run
 
     notes = workload.Notes(named, quiet=output.quiet)
-    with ProgressBar(named.spec, shown=not output.quiet) as bar:
+    with ProgressBar(named.spec.horizon, named.spec.num_requests, shown=not output.quiet) as bar:
         trace = run(named.spec, deployment, cut_at_horizon=cut_at_horizon, progress=bar.callback, warn=notes)
     if output.trace_out is not None:
         write_trace(trace, output.trace_out)

@@ -28,7 +28,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich")
 def validate(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Workload specs, deployment specs and traces (prefix, header or data)."),
+        typer.Argument(
+            metavar="FILE...",
+            help="Workload specs, deployment specs and traces (prefix, header or data, or of another format).",
+        ),
     ],
 ) -> None:
     """Check specs and traces without running anything, and list all their problems.
@@ -73,7 +76,7 @@ def _deployment(file: str) -> str:
 
 def _trace(file: str) -> str:
     from blis.report.numbers import plural
-    from blis.trace import Trace
+    from blis.trace.foreign import read_any
 
-    trace = Trace.read(file)
+    trace = read_any(file)
     return f"a {trace.header.mode} trace of {plural(len(trace), 'request')}"

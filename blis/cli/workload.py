@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blis.cli.flags import micros
 from blis.cli.kinds import refuse_other, written
 from blis.cli.streams import warn
-from blis.cli.workload_flags import SERVEGEN_FLAGS, SHAPE_FLAGS, WorkloadFlags
+from blis.cli.workload_flags import SERVEGEN_FLAGS, SHAPE_FLAGS, TraceFlags, WorkloadFlags
 from blis.errors import BlisError, Problem, SpecError
 from blis.spec.overrides import COMMAND_LINE, flag
 from blis.spec.words import did_you_mean, listed, shown
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from blis.spec.presets import Lengths
     from blis.spec.workload import WorkloadSpec
 
-__all__ = ["NamedWorkload", "Notes", "load"]
+__all__ = ["NamedWorkload", "Notes", "load", "trace_to_replay"]
 
 _DISTRIBUTION = "distribution"
 _REPLAY = "traces"
@@ -28,10 +28,6 @@ _NO_FILE = "<spec>"
 _NONE_GIVEN = (
     "no workload: give a SPEC file, a built-in one (--workload chatbot) or measured data (--servegen FOLDER);"
     " 'blis simulate --help' has examples"
-)
-_NO_REPLAY = (
-    "--workload traces: replaying a trace isn't part of this version of blis. Give a SPEC file, --servegen, or one of"
-    " the built-in workloads"
 )
 _FLAG_OF = {
     **{place: flag(place) for place in ("seed", "num_requests", "horizon", "rate", *SHAPE_FLAGS)},
@@ -93,6 +89,26 @@ def load(flags: WorkloadFlags) -> NamedWorkload:
     return NamedWorkload(_built_in(flags, name), f"built-in workload {name}")
 
 
+def trace_to_replay(flags: WorkloadFlags, traced: TraceFlags) -> str | None:
+    """Return the trace whose requests are the workload, None where the workload is another.
+
+    Raises:
+        BlisError: there is no trace, or there are flags for which a trace leaves no room.
+    """
+    path = traced.workload_traces_filepath
+    alone = not (flags.workload or flags.spec or flags.servegen)
+    if flags.workload_spec or not (flags.workload == _REPLAY or (alone and path)):
+        names = [field.name for field in fields(TraceFlags)]
+        _refuse(traced, names, f"the workload is another one; --workload {_REPLAY} replays a trace")
+        return None
+    if path is None:
+        raise BlisError(f"--workload {_REPLAY}: say which trace to replay: --workload-traces-filepath TRACE")
+    _spec_file(flags)
+    _refuse(flags, ("servegen", *SERVEGEN_FLAGS, *SHAPE_FLAGS), "a trace has lengths and arrivals of its own")
+    _refuse(flags, ("rate",), "a trace has arrivals of its own; 'blis replay TRACE --speed 2' plays it twice as fast")
+    return path
+
+
 def _spec_file(flags: WorkloadFlags) -> str | None:
     """Return the spec's file, None where none was given."""
     if flags.workload_spec is None:
@@ -108,7 +124,7 @@ def _spec_file(flags: WorkloadFlags) -> str | None:
     return flags.workload_spec
 
 
-def _refuse(flags: WorkloadFlags, names: Iterable[str], why: str) -> None:
+def _refuse(flags: WorkloadFlags | TraceFlags, names: Iterable[str], why: str) -> None:
     """Raise an error for each of the flags that was given."""
     given = [flag(name) for name in names if getattr(flags, name) is not None]
     if given:
@@ -194,7 +210,9 @@ def _built_in(flags: WorkloadFlags, name: str) -> WorkloadSpec:
 
     names = (_DISTRIBUTION, *PRESETS)
     if name == _REPLAY:
-        raise BlisError(f"{_NO_REPLAY}: {listed(names)}")
+        raise BlisError(
+            f"--workload {_REPLAY}: a trace has its requests already; blis simulate and blis replay send them"
+        )
     if name not in names:
         text = f"unknown workload {shown(name)}{did_you_mean(name, names)}; allowed: {listed(names)}"
         raise _contradiction("--workload", text)

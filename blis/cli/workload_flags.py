@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-__all__ = ["LENGTH_FLAGS", "SERVEGEN_FLAGS", "SHAPE_FLAGS", "WORKLOAD_PANEL", "WorkloadFlags"]
+__all__ = ["LENGTH_FLAGS", "SERVEGEN_FLAGS", "SHAPE_FLAGS", "WORKLOAD_PANEL", "TraceFlags", "WorkloadFlags"]
 
 WORKLOAD_PANEL = "Workload (flags override the spec's values)"
 _SHAPE = "Shape of a built-in workload (--workload)"
@@ -19,6 +19,29 @@ SHAPE_FLAGS = (*LENGTH_FLAGS, "prefix_tokens", "arrival", "cv")
 """Names of the flags that shape a built-in workload; a spec says all this itself."""
 SERVEGEN_FLAGS = ("span_start", "span_end", "time_window", "normalize", "length_correlation", "strict")
 """Names of the flags about the use of ServeGen data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceFlags:
+    """The trace that is replayed in place of a workload."""
+
+    workload_traces_filepath: Annotated[
+        str | None,
+        Option(
+            metavar="TRACE",
+            help="With --workload traces: a trace of blis, or a file of another format, whose requests are sent again. "
+            "blis replay does the same and has more flags.",
+            rich_help_panel=WORKLOAD_PANEL,
+        ),
+    ] = None
+    trace_header: Annotated[
+        str | None,
+        Option(
+            metavar="FILE",
+            help="Header of that trace, where it isn't beside the data under the same name.",
+            rich_help_panel=WORKLOAD_PANEL,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +60,8 @@ class WorkloadFlags:
         str | None,
         Option(
             metavar="NAME",
-            help="Built-in workload of one client: distribution, chatbot, summarization, contentgen or multidoc.",
+            help="Built-in workload of one client: distribution, chatbot, summarization, contentgen or multidoc; for blis "
+            "simulate, also traces: the requests of --workload-traces-filepath.",
             rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None

@@ -12,7 +12,7 @@ from simpy.events import NORMAL
 from blis.clients.rates import END_OF_TIME_US
 from blis.clients.target import Target
 from blis.network import jitter_key, round_trip_us, transfer_us
-from blis.request import Outcome, Request
+from blis.request import Request
 from blis.spec.multimodal import MEDIA
 from blis.trace.header import NetworkFacts
 from blis.trace.status import Status
@@ -36,7 +36,7 @@ class ClientSide:
         self._keys = {client: jitter_key(seed, client) for client, facts in networks.items() if facts.jitter_ms}
 
     def submit(self, request: Request) -> simpy.Event:
-        """Hand the request on; the event fires with its :class:`Outcome` when the client knows it."""
+        """Hand the request on; the event fires with its :class:`~blis.request.Outcome` when the client knows it."""
         answered = self._target.submit(request)
         seen = simpy.Event(self._env)
         if answered.callbacks is None:
@@ -50,12 +50,13 @@ class ClientSide:
         now = int(self._env.now)
         delay = 0
         if outcome.status != Status.TIMEOUT:
-            delay = max((outcome.last_token_us or now) - now, 0) + self._network_us(request, outcome)
+            delay = max((outcome.last_token_us or now) - now, 0) + self.network_us(request, outcome.output_tokens)
         # As a Timeout does it: an event that has its value and happens later.
         seen._ok, seen._value = True, outcome
         self._env.schedule(seen, NORMAL, min(delay, END_OF_TIME_US))
 
-    def _network_us(self, request: Request, outcome: Outcome) -> int:
+    def network_us(self, request: Request, output_tokens: int) -> int:
+        """Return what the network adds to a request's E2E: round trip, upload and the download of its output."""
         client = request.client.client_id
         facts = self._networks.get(client)
         if facts is None:
@@ -63,7 +64,7 @@ class ClientSide:
         trip = round_trip_us(facts.rtt_ms, facts.jitter_ms or 0.0, self._keys.get(client, 0), request.client_seq)
         mbps = facts.bandwidth_mbps or float("inf")
         up = transfer_us(float(request.prompt_tokens), mbps, _more_bytes(request, facts))
-        down = transfer_us(float(outcome.output_tokens), mbps)
+        down = transfer_us(float(output_tokens), mbps)
         return int(min(trip + up + down, END_OF_TIME_US))
 
 

@@ -16,7 +16,7 @@ from blis.cluster.router import Router, build_router
 from blis.cluster.sequence import Sequence
 from blis.cluster.waiting import priority_of
 from blis.errors import InternalError
-from blis.request import ClientFacts, Outcome, Request
+from blis.request import ClientFacts, Outcome, Request, plain
 from blis.rng import stream
 from blis.spec.deployment import AdmissionSpec, RoutingSpec
 from blis.spec.instance import InstanceConfig
@@ -153,6 +153,9 @@ class Cluster:
         text, image, audio, video = request.parts or _NO_PARTS
         logged = completed and self.instances[sequence.instance].step_ends is not None
         deadline = request.deadline_us
+        segments = request.segments
+        if (len(segments) > 1 or segments[0][0] is not None or facts.prefix_length) and not plain(request):
+            self.table.segments.put(request.request_id, segments)
         self.table.put(
             request.request_id,
             client,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blis.errors import BlisError, Problem, SpecError
+from blis.rng import DEFAULT_SEED
 from blis.spec.strict import did_you_mean
 from blis.spec.words import listed, shown
 from blis.spec.workload import WorkloadSpec, workload_from_dict
@@ -63,7 +64,7 @@ def preset(
     rate: float = 1.0,
     num_requests: int | None = None,
     horizon: int | str | None = None,
-    seed: int = 42,
+    seed: int = DEFAULT_SEED,
     arrival: str = "constant",
     cv: float | None = None,
     prefix_tokens: int = 0,
@@ -103,7 +104,7 @@ def distribution(
     rate: float = 1.0,
     num_requests: int | None = None,
     horizon: int | str | None = None,
-    seed: int = 42,
+    seed: int = DEFAULT_SEED,
     arrival: str = "constant",
     cv: float | None = None,
     prefix_tokens: int = 0,

@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, PrivateAttr
 
 from blis.errors import Problem, SpecError
+from blis.rng import DEFAULT_SEED
 from blis.spec.arrival import ArrivalSpec
 from blis.spec.client import ClientSpec, NetworkSpec, SloTargets
 from blis.spec.distributions import Constant, Distribution, Empirical, Exponential, Gaussian, Lognormal, ParetoLognormal
@@ -89,7 +90,7 @@ class WorkloadSpec(StrictModel):
     """
 
     version: _Version = Field(default=CURRENT_VERSION, description='Version of this format: "2"; "1" is upgraded.')
-    seed: Count = Field(default=42, description="Seed of all random streams.")
+    seed: Count = Field(default=DEFAULT_SEED, description="Seed of all random streams.")
     category: Literal["language", "multimodal", "reasoning"] = Field(
         default="language", description="Kind of requests."
     )

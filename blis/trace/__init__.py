@@ -10,6 +10,7 @@ from blis.trace.columns import COLUMNS, MISSING, ArrayColumns, Column, Columns, 
 from blis.trace.files import TraceFiles, check_writable
 from blis.trace.header import NetworkFacts, SloFacts, TraceHeader
 from blis.trace.histogram import Histogram
+from blis.trace.segments import SegmentTable
 from blis.trace.status import FINISH_CODES, FINISH_REASONS, STATUS_CODES, STATUSES, FinishReason, Status
 from blis.trace.store import write_trace
 from blis.trace.table import RecordTable
@@ -29,6 +30,7 @@ __all__ = [
     "Histogram",
     "NetworkFacts",
     "RecordTable",
+    "SegmentTable",
     "SloFacts",
     "Status",
     "TextColumn",

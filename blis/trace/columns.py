@@ -134,6 +134,15 @@ class TextColumn:
         words[-1] = ""
         return words[self.codes]
 
+    def repetitions(self) -> IntArray:
+        """How many rows before each one have the same code, int64, shape (n,)."""
+        order = np.argsort(self.codes, kind="stable")
+        ordered = self.codes[order]
+        begins = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+        found = np.empty(len(order), np.int64)
+        found[order] = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+        return found
+
     def normalised(self) -> TextColumn:
         """The same texts with each word once and no code below 0; empty rows have the word ``""``."""
         index: dict[str, int] = {}

@@ -18,7 +18,7 @@ from blis.trace.cells import Collector, complaint
 from blis.trace.columns import COLUMNS, MISSING, OURS, REQUIRED, ArrayColumns, Column, column_named
 from blis.trace.histogram import Histogram
 
-__all__ = ["check_names", "first_repeated", "from_arrays", "read_itl", "read_rows"]
+__all__ = ["check_names", "first_repeated", "from_arrays", "opened", "read_itl", "read_rows", "undecodable"]
 
 _STRETCH = 512
 _MOST_PROBLEMS = 10
@@ -37,7 +37,7 @@ def read_rows(path: Path, mode: str) -> ArrayColumns:
         TraceError: naming file, line and column, what was found and what is allowed, for up to ten cells.
     """
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             reader = csv.reader(file, strict=True)
             names = next(reader, [])
             columns = check_names(names, f"{path}:1")
@@ -81,7 +81,7 @@ def read_itl(path: Path) -> Histogram:
     value, count = Column("itl_us", blank=False), Column("count", blank=False)
     collectors = [Collector(value, False), Collector(count, False)]
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             reader = csv.reader(file, strict=True)
             if next(reader, []) != [value.name, count.name]:
                 raise TraceError(f"{path}:1: expected the columns itl_us,count")
@@ -122,7 +122,12 @@ def _collect(rows: list[list[str]], collectors: list[Collector]) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
+def opened(path: Path) -> Iterator[TextIO]:
+    """Open a CSV file, whose cells may be long.
+
+    Raises:
+        TraceError: where it can't be opened.
+    """
     limit = csv.field_size_limit(_LONGEST_CELL)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -150,7 +155,7 @@ def _explained(path: Path, error: Exception, columns: Sequence[Column] | None = 
     problems: list[str] = []
     line, left = 0, _ROWS_AFTER_FIRST
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             reader = csv.reader(file, strict=True)
             names = next(reader, [])
             columns = [column_named(name) for name in names] if columns is None else columns
@@ -162,7 +167,7 @@ def _explained(path: Path, error: Exception, columns: Sequence[Column] | None = 
                 if len(problems) >= _MOST_PROBLEMS or not left:
                     break
     except UnicodeDecodeError:
-        problems.append(_undecodable(path))
+        problems.append(undecodable(path))
     except csv.Error as syntax:
         problems.append(f"{path}:{line + 1}: not valid CSV: {syntax}; put cells with quotes in quotes and double those")
     return problems[:_MOST_PROBLEMS] or [f"{path}: can't be read: {error}"]
@@ -171,7 +176,7 @@ def _explained(path: Path, error: Exception, columns: Sequence[Column] | None = 
 def _lines(path: Path, rows: tuple[int, int]) -> list[int]:
     """The lines on which two rows begin, the names and empty lines not counting as rows."""
     lines = []
-    with _opened(path) as file:
+    with opened(path) as file:
         reader = csv.reader(file, strict=True)
         next(reader)
         row, line = 0, reader.line_num
@@ -192,7 +197,8 @@ def _problems(place: str, row: list[str], columns: Sequence[Column]) -> Iterator
             yield f"{place}: column {number} ({column.name}): found {shown(cell)}; {wrong}"
 
 
-def _undecodable(path: Path) -> str:
+def undecodable(path: Path) -> str:
+    """Say where a file isn't UTF-8."""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blis.errors import TraceError
 
-__all__ = ["TraceFiles", "check_writable", "found", "named", "staged"]
+__all__ = ["TraceFiles", "beside", "check_writable", "found", "is_sidecar", "named", "staged"]
 
 _HEADERS = (".yaml", ".yml")
 _DATA = (".csv", ".parquet")
-_SIDECARS = (".itl.csv", ".provenance.json")
+_SIDECARS = (".itl.csv", ".segments.jsonl", ".provenance.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class TraceFiles:
     header: Path
     data: Path
     itl: Path
+    segments: Path
     provenance: Path
 
     @property
@@ -53,17 +54,31 @@ def check_writable(path: str | os.PathLike[str]) -> TraceFiles:
         raise TraceError(f"can't write {files.data}: {folder} is no directory; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise TraceError(f"can't write {files.data}: you may not write to {folder}; choose another directory")
-    _refuse_directories((files.data, files.itl, files.provenance, files.header))
+    _refuse_directories((files.data, files.itl, files.segments, files.provenance, files.header))
     return files
 
 
-def found(path: str | os.PathLike[str]) -> TraceFiles:
+def beside(path: str | os.PathLike[str]) -> list[Path]:
+    """All files that a trace at ``path``, a prefix, header or data, could consist of."""
+    prefix = _split(Path(path))[0]
+    return [prefix.with_name(prefix.name + ending) for ending in (*_HEADERS, *_DATA, *_SIDECARS)]
+
+
+def is_sidecar(path: str | os.PathLike[str]) -> bool:
+    """Whether a file, by its name, is neither header nor data of a trace but what lies beside them."""
+    return _split(Path(path))[1] in _SIDECARS
+
+
+def found(path: str | os.PathLike[str], header_path: str | os.PathLike[str] | None = None) -> TraceFiles:
     """The files of the trace at ``path``: a prefix, its header or its data.
 
     Raises:
         TraceError: naming the files that aren't there, or that leave a choice.
     """
     prefix, suffix = _split(Path(path))
+    if header_path is not None:
+        data = _choose(path, prefix, _DATA if suffix not in _DATA else (suffix,), "data")
+        return replace(_files(prefix, "", data), header=Path(header_path))
     header = _choose(path, prefix, _HEADERS if suffix not in _HEADERS else (suffix,), "header")
     data = _choose(path, prefix, _DATA if suffix not in _DATA else (suffix,), "data")
     return _files(prefix, header, data)
@@ -77,10 +92,7 @@ def _split(path: Path) -> tuple[Path, str]:
 
 
 def _files(prefix: Path, header: str, data: str) -> TraceFiles:
-    def beside(ending: str) -> Path:
-        return prefix.with_name(prefix.name + ending)
-
-    return TraceFiles(beside(header), beside(data), beside(".itl.csv"), beside(".provenance.json"))
+    return TraceFiles(*(prefix.with_name(prefix.name + ending) for ending in (header, data, *_SIDECARS)))
 
 
 def _choose(path: str | os.PathLike[str], prefix: Path, endings: tuple[str, ...], what: str) -> str:

@@ -48,11 +48,13 @@ _FACTS = ("client_id", "tenant_id", "slo_class", "prefix_group", "model")
 class TableColumns:
     """The columns of a finished run; reads the table where it lies, a stretch at a time.
 
+    ``ids`` are the request ids of the rows, int64, shape (n,), where those aren't the table's own.
+
     Raises:
         InternalError: where a request has no row.
     """
 
-    def __init__(self, table: RecordTable) -> None:
+    def __init__(self, table: RecordTable, ids: npt.NDArray[np.int64] | None = None) -> None:
         missing = table.missing()
         if missing.size:
             raise InternalError(
@@ -60,6 +62,7 @@ class TableColumns:
                 " the run's seed"
             )
         self._table = table
+        self._ids = ids
         self._length = len(table)
         self._message_ids = np.array(sorted(table.messages), np.int64)
         self._messages = tuple(table.messages[int(i)] for i in self._message_ids)
@@ -76,7 +79,7 @@ class TableColumns:
         table = self._table
         stop = min(stop, self._length)
         if name == "request_id":
-            return np.arange(start, stop)
+            return np.arange(start, stop) if self._ids is None else self._ids[start:stop]
         by_client = self._client_numbers.get(name)
         if by_client is not None:
             numbers: npt.NDArray[Any] = by_client[table.column("client", start, stop)]

@@ -20,6 +20,7 @@ from blis.trace.csv_write import RowWriter, write_itl
 from blis.trace.files import TraceFiles, found, named, staged
 from blis.trace.header import TraceHeader
 from blis.trace.histogram import Histogram
+from blis.trace.segments import SegmentTable, read_segments, write_segments
 
 __all__ = ["read_trace", "write_trace"]
 
@@ -30,19 +31,21 @@ def write_trace(
     parts: Iterable[Columns],
     itl: Histogram | None = None,
     provenance: Mapping[str, Any] | None = None,
+    segments: SegmentTable | None = None,
 ) -> TraceFiles:
     """Write a trace whose rows are those of ``parts``, one after another; parts may be made while they are written.
 
-    ``path`` is a prefix P, giving P.yaml, P.csv, P.provenance.json and, with ``itl``, P.itl.csv; ending in
-    ``.parquet``, the rows go to P.parquet. All files appear when all are complete. Equal traces give equal bytes in
-    all of them but the provenance, which says when and with which versions, and what ``provenance`` adds.
+    ``path`` is a prefix P, giving P.yaml, P.csv, P.provenance.json, with ``itl`` P.itl.csv and with ``segments``
+    P.segments.jsonl; ending in ``.parquet``, the rows go to P.parquet. All files appear when all are complete. Equal
+    traces give equal bytes in all of them but the provenance, which says when and with which versions, and what
+    ``provenance`` adds.
 
     Raises:
         TraceError: where the files can't be written; nothing has changed then.
     """
     files = named(path)
-    targets = (files.data, files.other_data, files.itl, files.provenance, files.header)
-    with staged(*targets) as (data, _, gaps, facts, head):
+    targets = (files.data, files.other_data, files.itl, files.segments, files.provenance, files.header)
+    with staged(*targets) as (data, _, gaps, prompts, facts, head):
         if files.data.suffix == ".parquet":
             from blis.trace.parquet import write_parquet
 
@@ -56,18 +59,25 @@ def write_trace(
         if itl is not None:
             with open(gaps, "wb") as file:
                 write_itl(file, itl)
+        if segments:
+            with open(prompts, "wb") as lines:
+                write_segments(lines, segments)
         facts.write_bytes(orjson.dumps(_provenance(provenance), option=orjson.OPT_INDENT_2) + b"\n")
         head.write_text(header.to_yaml(), encoding="utf-8", newline="\n")
     return files
 
 
-def read_trace(path: str | os.PathLike[str]) -> tuple[TraceHeader, ArrayColumns, Histogram | None]:
-    """Read the trace at ``path`` (its prefix, header or data): its header, rows and token gaps (None without).
+def read_trace(
+    path: str | os.PathLike[str], header_path: str | os.PathLike[str] | None = None
+) -> tuple[TraceHeader, ArrayColumns, Histogram | None, SegmentTable | None]:
+    """Read the trace at ``path`` (its prefix, header or data): header, rows, token gaps and segments (None without).
+
+    ``header_path`` is its header where that isn't beside the data.
 
     Raises:
         TraceError: naming file, line and column of what is wrong.
     """
-    files = found(path)
+    files = found(path, header_path)
     header = TraceHeader.from_yaml(_text(files.header), str(files.header))
     if files.data.suffix == ".parquet":
         from blis.trace.parquet import read_parquet
@@ -75,7 +85,8 @@ def read_trace(path: str | os.PathLike[str]) -> tuple[TraceHeader, ArrayColumns,
         columns = read_parquet(files.data, header.mode)
     else:
         columns = read_rows(files.data, header.mode)
-    return header, columns, read_itl(files.itl) if files.itl.exists() else None
+    itl = read_itl(files.itl) if files.itl.exists() else None
+    return header, columns, itl, read_segments(files.segments) if files.segments.exists() else None
 
 
 def _text(path: Path) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from blis.errors import BlisError, InternalError
 from blis.request import ClientFacts
+from blis.trace.segments import SegmentTable
 
 __all__ = ["CHUNK_ROWS", "ROW", "RecordTable"]
 
@@ -61,7 +62,8 @@ class RecordTable:
     """One row per finished request, by request id; rows come in any order, each exactly once.
 
     ``instances`` names the instances that rows refer to by index. What all requests of a client share is kept once,
-    in ``clients``; session ids in ``sessions``; error texts in ``messages``, by request id.
+    in ``clients``; session ids in ``sessions``; error texts in ``messages``, by request id, and in ``segments``, by
+    request id too, the prompts that a row doesn't express.
     """
 
     def __init__(self, instances: Sequence[str] = ()) -> None:
@@ -69,6 +71,7 @@ class RecordTable:
         self.clients: list[ClientFacts] = []
         self.sessions: list[str] = []
         self.messages: dict[int, str] = {}
+        self.segments = SegmentTable()
         self._client_index: dict[ClientFacts, int] = {}
         self._session_index: dict[str, int] = {"": -1}
         self._chunks: list[bytearray] = []

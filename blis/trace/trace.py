@@ -15,6 +15,7 @@ from blis.trace.files import TraceFiles
 from blis.trace.header import TraceHeader
 from blis.trace.histogram import Histogram
 from blis.trace.rows import TableColumns
+from blis.trace.segments import SegmentTable
 from blis.trace.store import read_trace, write_trace
 from blis.trace.table import RecordTable
 
@@ -31,7 +32,8 @@ class Trace:
     """Requests with their times, under the names the columns of trace files have.
 
     ``header`` says what was run; ``itl`` counts the gaps between tokens, in microseconds, over all requests, where
-    they were recorded. Times are whole microseconds since the run's start; what never came is
+    they were recorded; ``segments`` holds the prompts of requests whose columns don't express them, if there are any.
+    Times are whole microseconds since the run's start; what never came is
     :data:`blis.trace.MISSING` (-1) in arrays and blank in files.
 
     >>> trace = Trace.from_columns(
@@ -43,43 +45,63 @@ class Trace:
     [-1, -1]
     """
 
-    def __init__(self, header: TraceHeader, columns: Columns, itl: Histogram | None = None) -> None:
+    def __init__(
+        self,
+        header: TraceHeader,
+        columns: Columns,
+        itl: Histogram | None = None,
+        segments: SegmentTable | None = None,
+    ) -> None:
         self.header = header
         self.itl = itl
+        self.segments = segments or None
         self._columns = columns
 
     @classmethod
-    def from_table(cls, table: RecordTable, header: TraceHeader, itl: Histogram | None = None) -> Trace:
+    def from_table(
+        cls,
+        table: RecordTable,
+        header: TraceHeader,
+        itl: Histogram | None = None,
+        ids: npt.NDArray[np.int64] | None = None,
+    ) -> Trace:
         """The trace of a finished simulation; the table is read where it lies and mustn't change any more.
+
+        ``ids`` are the numbers that requests go by in the trace, int64, shape (n,), where those aren't the table's.
 
         Raises:
             InternalError: where a request has no row.
         """
-        return cls(header, TableColumns(table), itl)
+        segments = table.segments if ids is None else table.segments.renumbered(ids)
+        return cls(header, TableColumns(table, ids), itl, segments)
 
     @classmethod
     def from_columns(
-        cls, columns: Mapping[str, Any], header: TraceHeader | None = None, itl: Histogram | None = None
+        cls,
+        columns: Mapping[str, Any],
+        header: TraceHeader | None = None,
+        itl: Histogram | None = None,
+        segments: SegmentTable | None = None,
     ) -> Trace:
         """A trace of arrays or lists by column name, all of one length; the other columns stay neutral.
 
         Raises:
             BlisError: for an unknown column, unequal lengths, or a value out of its range.
         """
-        return cls(header or TraceHeader(), ArrayColumns(columns), itl)
+        return cls(header or TraceHeader(), ArrayColumns(columns), itl, segments)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Trace:
-        """Read a trace by its prefix, its header or its data.
+    def read(cls, path: str | os.PathLike[str], header: str | os.PathLike[str] | None = None) -> Trace:
+        """Read a trace by its prefix, its header or its data; ``header`` is for one that isn't beside the data.
 
         Raises:
             TraceError: naming file, line and column of what is wrong.
         """
-        return cls(*read_trace(path))
+        return cls(*read_trace(path, header))
 
     def write(self, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None) -> TraceFiles:
-        """Write header, rows and token gaps under the prefix ``path``; see :func:`blis.trace.write_trace`."""
-        return write_trace(path, self.header, [self._columns], self.itl, provenance)
+        """Write header, rows and what is beside them under the prefix ``path``; see :func:`blis.trace.write_trace`."""
+        return write_trace(path, self.header, [self._columns], self.itl, provenance, self.segments)
 
     def __len__(self) -> int:
         """Number of requests."""
@@ -144,6 +166,7 @@ class Trace:
             len(self) == len(other)
             and self.header == other.header
             and self.itl == other.itl
+            and self.segments == other.segments
             and all(np.array_equal(self.column(name), other.column(name)) for name in _COMPARED)
         )
 

@@ -10,7 +10,6 @@ import pytest
 from blis.cli import progress
 from blis.cli.progress import ProgressBar
 from blis.simulation import Progress
-from blis.spec.presets import preset
 
 
 class Terminal(io.StringIO):
@@ -37,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_it_shows_time_requests_and_speed(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     terminal = on_terminal(monkeypatch)
-    with ProgressBar(preset("chatbot", horizon="60s")) as bar:
+    with ProgressBar(60_000_000, None) as bar:
         assert bar.callback is not None
         clock[0] += 2.0
         bar.callback(Progress(now_us=30_000_000, arrived=1000, ended=900))
@@ -48,7 +47,7 @@ def test_it_shows_time_requests_and_speed(monkeypatch: pytest.MonkeyPatch, clock
 
 def test_a_number_of_requests_ends_it_too(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     terminal = on_terminal(monkeypatch)
-    with ProgressBar(preset("chatbot", num_requests=2000)) as bar:
+    with ProgressBar(None, 2000) as bar:
         assert bar.callback is not None
         clock[0] += 2.0
         bar.callback(Progress(now_us=30_000_000, arrived=1000, ended=500))
@@ -57,7 +56,7 @@ def test_a_number_of_requests_ends_it_too(monkeypatch: pytest.MonkeyPatch, clock
 
 def test_a_short_run_has_none(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     terminal = on_terminal(monkeypatch)
-    with ProgressBar(preset("chatbot", num_requests=10)) as bar:
+    with ProgressBar(None, 10) as bar:
         assert bar.callback is not None
         clock[0] += 0.4
         bar.callback(Progress(now_us=1, arrived=1, ended=0))
@@ -66,9 +65,9 @@ def test_a_short_run_has_none(monkeypatch: pytest.MonkeyPatch, clock: list[float
 
 def test_a_pipe_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert ProgressBar(preset("chatbot", num_requests=10)).callback is None
+    assert ProgressBar(None, 10).callback is None
 
 
 def test_none_is_shown_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     on_terminal(monkeypatch)
-    assert ProgressBar(preset("chatbot", num_requests=10), shown=False).callback is None
+    assert ProgressBar(None, 10, shown=False).callback is None
