@@ -236,6 +236,7 @@ EXITS = """\
 | --- | --- |
 | 0 | success |
 | 2 | a mistake in the input, explained on standard error |
+| 3 | all went well, but the result misses what a flag asks of it |
 | 70 | a bug in blis |
 | 130 | interrupted from the keyboard |
 | 141 | standard output was closed |

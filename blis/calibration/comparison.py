@@ -15,6 +15,7 @@ __all__ = ["FEWEST", "compare", "compare_gaps", "pearson_r", "spearman_r"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Values = Floats | Ints
 
 FEWEST = 3
 """Pairs that a correlation needs."""
@@ -72,8 +73,8 @@ def compare_gaps(real: Histogram, simulated: Histogram) -> Comparison:
         real.count,
         simulated.count,
         figures={name: _figure(first, second) for name, first, second in zip(names, *sides, strict=True)},
-        ks=_ks_of_counts(real, simulated),
-        wasserstein=_wasserstein(real.values, simulated.values, real.counts, simulated.counts),
+        ks=_ks(real.values, simulated.values, (real.counts, simulated.counts)),
+        wasserstein=_wasserstein(real.values, simulated.values, (real.counts, simulated.counts)),
         qq=Qq(tuple(quantiles(real, _QQ)), tuple(quantiles(simulated, _QQ))),
     )
 
@@ -126,32 +127,23 @@ def _direction(size: Estimate) -> Direction:
     return "under" if size.high is not None and size.high < 0 else "none"
 
 
-def _ks(real: Floats, simulated: Floats) -> Ks:
-    from scipy.stats import ks_2samp
-
-    result = ks_2samp(real, simulated, method="asymp")
-    return Ks(float(result.statistic), float(result.pvalue))
-
-
-def _ks_of_counts(real: Histogram, simulated: Histogram) -> Ks:
+def _ks(real: Values, simulated: Values, counts: tuple[Ints | None, Ints | None] = (None, None)) -> Ks:
     from scipy.stats import kstwo
 
-    values = np.union1d(real.values, simulated.values)
-    first, second = (
-        np.concatenate(([0], np.cumsum(gaps.counts)))[np.searchsorted(gaps.values, values, side="right")] / gaps.count
-        for gaps in (real, simulated)
-    )
-    d = float(np.abs(first - second).max())
-    size = real.count * simulated.count / (real.count + simulated.count)
-    return Ks(d, float(np.clip(kstwo.sf(d, round(size)), 0, 1)))
+    values = np.union1d(real, simulated)
+    shares, sizes = [], []
+    for side, times in zip((real, simulated), counts, strict=True):
+        order = np.argsort(side)
+        reached = np.concatenate(([0], np.cumsum(np.ones(side.size) if times is None else times[order])))
+        shares.append(reached[np.searchsorted(side[order], values, side="right")] / reached[-1])
+        sizes.append(float(reached[-1]))
+    d = float(np.abs(shares[0] - shares[1]).max())
+    # The distribution of D for one sample, with the size that stands for two of them.
+    size = round(sizes[0] * sizes[1] / (sizes[0] + sizes[1]))
+    return Ks(d, float(np.clip(kstwo.sf(d, max(size, 1)), 0, 1)))
 
 
-def _wasserstein(
-    real: Floats | Ints,
-    simulated: Floats | Ints,
-    real_counts: Ints | None = None,
-    simulated_counts: Ints | None = None,
-) -> float:
+def _wasserstein(real: Values, simulated: Values, counts: tuple[Ints | None, Ints | None] = (None, None)) -> float:
     from scipy.stats import wasserstein_distance
 
-    return float(wasserstein_distance(real, simulated, real_counts, simulated_counts))
+    return float(wasserstein_distance(real, simulated, *counts))

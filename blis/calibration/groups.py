@@ -41,7 +41,7 @@ class Groups:
         block = max(_block_length(*self._pick(kind)) for kind in LATENCIES)
         self.bootstrap = Bootstrap(resamples, seed, block)
         self._resampler = Resampler(len(pairs), block, resamples, stream(seed, "calibration", "requests"))
-        self._ends = pairs.ends_us()
+        self._answers = pairs.answers_us()
         self._tokens = tuple(np.maximum(tokens, 0) for tokens in pairs.column("output_tokens"))
         self._everyone = np.ones(len(pairs), np.bool_)
         self._window_resampler = self._for_windows(resamples, seed)
@@ -102,7 +102,7 @@ class Groups:
         return result
 
     def _throughput(self, members: Flags, windows: Flags | slice = slice(None)) -> dict[str, Comparison]:
-        """Output tokens per second, window by window: those of an answer count when it is complete."""
+        """Output tokens per second, window by window; those of an answer come evenly from its first to its last."""
         if not len(self._windows):
             return {THROUGHPUT: Comparison(0, 0)}
         real, simulated = (rates[windows] for rates in self._rates(members))
@@ -110,8 +110,8 @@ class Groups:
 
     def _rates(self, members: Flags) -> tuple[Floats, Floats]:
         real, simulated = (
-            self._windows.per_second(ends[members], tokens[members])
-            for ends, tokens in zip(self._ends, self._tokens, strict=True)
+            self._windows.per_second(begins[members], ends[members], tokens[members])
+            for (begins, ends), tokens in zip(self._answers, self._tokens, strict=True)
         )
         return real, simulated
 

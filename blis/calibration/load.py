@@ -42,7 +42,7 @@ class Windows:
         count = min(arrivals_us.size // _PER_WINDOW, _MOST_WINDOWS) if last > first else 0
         self._edges = np.linspace(first, last, count + 1)
         self._seconds = (last - first) / US_PER_S / max(count, 1)
-        self.rates = self.per_second(arrivals_us, np.ones(arrivals_us.size)) if count else np.empty(0)
+        self.rates = self._arrivals(arrivals_us) / self._seconds if count else np.empty(0)
         thirds = np.quantile(self.rates, (1 / 3, 2 / 3)) if count >= len(PHASES) else np.zeros(2)
         self.phased = bool(thirds[0] < thirds[1])
         self.phases: Ints = np.searchsorted(thirds, self.rates, side="left") if self.phased else np.zeros(count, int)
@@ -54,12 +54,18 @@ class Windows:
         """The phase in which each request arrives, shape (n,), as an index of :data:`PHASES`."""
         return self.phases[np.clip(self._find(arrivals_us), 0, len(self) - 1)]
 
-    def per_second(self, times_us: npt.NDArray[Any], amounts: npt.NDArray[Any]) -> Floats:
-        """What happens per second of each window, shape (k,), if ``amounts`` happen at ``times_us``, shapes (n,)."""
-        windows = self._find(times_us)
-        inside = (windows >= 0) & (windows < len(self._edges) - 1)
-        sums = np.bincount(windows[inside], np.asarray(amounts, np.float64)[inside], len(self._edges) - 1)
-        rates: Floats = sums / self._seconds
+    def per_second(self, begins_us: Floats, ends_us: Floats, amounts: npt.NDArray[Any]) -> Floats:
+        """What is done per second of each window, shape (k,).
+
+        Each of the ``amounts`` is done evenly from its begin to its end, shapes (n,); at its end, where both are one.
+        """
+        spans = ends_us - begins_us
+        slopes = np.divide(amounts, spans, out=np.zeros(spans.size), where=spans > 0)
+        at_once = np.where(spans > 0, 0, amounts)
+        done = [
+            float(slopes @ np.clip(edge - begins_us, 0, spans) + at_once @ (ends_us < edge)) for edge in self._edges
+        ]
+        rates: Floats = np.diff(done) / self._seconds
         return rates
 
     def summary(self) -> dict[str, Phase]:
@@ -77,3 +83,6 @@ class Windows:
         """The window of each time; the last arrival belongs to the last window."""
         inside: Ints = np.searchsorted(self._edges, times_us, side="right") - 1
         return np.where(times_us == self._edges[-1], len(self._edges) - 2, inside)
+
+    def _arrivals(self, arrivals_us: npt.NDArray[Any]) -> Ints:
+        return np.bincount(self._find(arrivals_us), minlength=len(self._edges) - 1)

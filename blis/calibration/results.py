@@ -15,7 +15,7 @@ from blis.calibration.samples import Sample
 from blis.calibration.selection import Requests, Throughput, Tokens
 from blis.metrics.results import plain
 
-__all__ = ["RATED", "Calibration", "Run"]
+__all__ = ["RATED", "Calibration", "Run", "worst"]
 
 RATED = ("ttft_us", "e2e_us")
 """Metrics whose worse rating is that of the whole report: between them they hold everything a request waits for."""
@@ -68,3 +68,9 @@ class Calibration:
         data: dict[str, Any] = plain(self)
         del data["samples"]
         return data
+
+
+def worst(comparisons: Comparisons) -> Rating | None:
+    """The worse rating of :data:`RATED`; None where neither has one."""
+    ratings = [rating for name in RATED if (rating := comparisons[name].rating) is not None]
+    return max(ratings, key=list(Rating).index, default=None)

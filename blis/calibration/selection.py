@@ -107,15 +107,20 @@ class Pairs:
         """A latency of each pair in µs, real and simulated, shape (n,) each; negative where there is none."""
         return _latency(kind, self.real)[self.rows], _latency(kind, self.simulated)[self.counterparts]
 
-    def starts_us(self) -> tuple[Ints, Ints]:
+    def starts_us(self) -> tuple[Floats, Floats]:
         """When each request was sent, real and simulated, µs since the run's start."""
-        return _starts(self.real.trace)[self.rows], _starts(self.simulated.trace)[self.counterparts]
+        real, simulated = _starts(self.real.trace), _starts(self.simulated.trace)
+        return real[self.rows].astype(np.float64), simulated[self.counterparts].astype(np.float64)
 
-    def ends_us(self) -> tuple[Floats, Floats]:
-        """When each answer was complete, real and simulated, µs since the run's start; below 0 where it never was."""
+    def answers_us(self) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        """When each answer began and was complete, real and simulated, µs since the run's start.
+
+        One that didn't stream, or whose first token isn't recorded, begins when it is complete.
+        """
+        firsts, lasts = self.latencies("ttft_us"), self.latencies("e2e_us")
         real, simulated = (
-            np.where(time < 0, MISSING, start + time)
-            for start, time in zip(self.starts_us(), self.latencies("e2e_us"), strict=True)
+            (start + np.where(first < 0, last, first), start + last)
+            for start, first, last in zip(self.starts_us(), firsts, lasts, strict=True)
         )
         return real, simulated
 
@@ -165,9 +170,9 @@ def token_mismatches(pairs: Pairs) -> Tokens:
 
 def throughput(pairs: Pairs) -> Throughput:
     """Completed requests and output tokens per second of either side."""
-    starts = pairs.starts_us()
     rates: list[tuple[float | None, float | None]] = []
-    for start, end, tokens in zip(starts, pairs.ends_us(), pairs.column("output_tokens"), strict=True):
+    sides = zip(pairs.starts_us(), pairs.answers_us(), pairs.column("output_tokens"), strict=True)
+    for start, (_, end), tokens in sides:
         span_s = (float(end.max()) - float(start.min())) / US_PER_S
         rates.append((len(pairs) / span_s, float(np.maximum(tokens, 0).sum()) / span_s) if span_s > 0 else (None, None))
     (real, real_tokens), (simulated, simulated_tokens) = rates

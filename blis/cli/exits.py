@@ -9,10 +9,12 @@ import traceback
 from blis.errors import BlisError, InternalError
 from blis.spec.words import did_you_mean
 
-__all__ = ["EX_BUG", "EX_CLOSED", "EX_INTERRUPTED", "EX_USAGE", "explain"]
+__all__ = ["EX_BUG", "EX_CLOSED", "EX_INTERRUPTED", "EX_MISSED", "EX_USAGE", "explain"]
 
 EX_USAGE = 2
 """A mistake in the input: a file, a flag, a value."""
+EX_MISSED = 3
+"""All went well, but the result misses what a flag asks of it."""
 EX_BUG = 70
 """A bug in blis."""
 EX_INTERRUPTED = 130

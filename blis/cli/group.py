@@ -22,6 +22,7 @@ COMMANDS = {
     "metrics": "blis.cli.metrics",
     "report": "blis.cli.report",
     "trace": "blis.cli.trace",
+    "calibrate": "blis.cli.calibrate",
     "validate": "blis.cli.validate",
     "schema": "blis.cli.schema",
     "version": "blis.cli.version",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blis.units import US_PER_MS, US_PER_S
 
-__all__ = ["NOTHING", "count", "milliseconds", "number", "per_second", "plural", "share", "span"]
+__all__ = ["NOTHING", "count", "error", "milliseconds", "number", "per_second", "plural", "share", "span"]
 
 NOTHING = "-"
 _MINUTE, _HOUR = 60, 3600
@@ -78,6 +78,15 @@ def share(value: float | None) -> str:
     if 0 < value < 1:
         percent = min(max(percent, 0.1), 99.9)
     return f"{percent:.1f} %"
+
+
+def error(value: float) -> str:
+    """Return a relative error in percent, with its sign.
+
+    >>> error(0.1), error(-0.0456), error(0.0)
+    ('+10.0 %', '-4.6 %', '0.0 %')
+    """
+    return f"{value * 100:+.1f} %" if abs(value) >= 0.0005 else "0.0 %"
 
 
 def span(us: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -18,7 +18,7 @@ from blis.report.blocks import printable
 from blis.trace import Trace
 from blis.units import US_PER_MS
 
-__all__ = ["latency_plots", "plotting_code", "time_plots"]
+__all__ = ["Line", "latency_plots", "plot", "plotting_code", "time_plots"]
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 _KINDS: tuple[tuple[Kind, str], ...] = (
@@ -32,14 +32,18 @@ _HEIGHT = 360
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """A line: its name, points, and number, which decides the colour; ``dotted`` for another view of the same."""
+class Line:
+    """A line: its name, points, and number, which decides the colour.
+
+    ``dotted`` for another view of the same, or something to compare with; ``dots`` for points that aren't connected.
+    """
 
     name: str
     x: npt.NDArray[Any]
     y: npt.NDArray[Any]
     number: int
     dotted: bool = False
+    dots: bool = False
 
 
 def plotting_code() -> str:
@@ -73,9 +77,9 @@ def time_plots(trace: Trace, number: int) -> Iterator[str]:
     if found is None:
         return
     for name, title, unit, curves in _timelines(found):
-        lines = [_Line(label, found.at_s, values, place) for place, (label, values) in enumerate(curves.items())]
+        lines = [Line(label, found.at_s, values, place) for place, (label, values) in enumerate(curves.items())]
         layout = {"xaxis": {"title": "seconds since the start"}, "yaxis": {"title": unit, "rangemode": "tozero"}}
-        yield _plot(title, lines, layout, f"time-{name}-{number}")
+        yield plot(title, lines, layout, f"time-{name}-{number}")
 
 
 def _timelines(found: Timeline) -> Iterator[tuple[str, str, str, dict[str, npt.NDArray[Any]]]]:
@@ -88,8 +92,8 @@ def _timelines(found: Timeline) -> Iterator[tuple[str, str, str, dict[str, npt.N
     yield "ttft", "Time to first token, by arrival", "ms", ttft
 
 
-def _latency_lines(kind: Kind, traces: Mapping[str, tuple[Trace, Summary]]) -> list[_Line]:
-    lines: list[_Line] = []
+def _latency_lines(kind: Kind, traces: Mapping[str, tuple[Trace, Summary]]) -> list[Line]:
+    lines: list[Line] = []
     alone = len(traces) == 1
     for number, (name, (trace, summary)) in enumerate(traces.items()):
         curves = latency_curves(trace, kind)
@@ -104,31 +108,20 @@ def _latency_lines(kind: Kind, traces: Mapping[str, tuple[Trace, Summary]]) -> l
     return lines
 
 
-def _cdf_line(name: str, curve: Curve, number: int, *, dotted: bool = False) -> _Line:
-    return _Line(name, curve.x / US_PER_MS, curve.y, number, dotted)
+def _cdf_line(name: str, curve: Curve, number: int, *, dotted: bool = False) -> Line:
+    return Line(name, curve.x / US_PER_MS, curve.y, number, dotted)
 
 
-def _distribution(title: str, lines: list[_Line], name: str, what: str) -> str:
+def _distribution(title: str, lines: list[Line], name: str, what: str) -> str:
     layout = {"xaxis": {"title": "ms", "type": "log"}, "yaxis": {"title": f"share of {what}", "range": [0, 1.01]}}
-    return _plot(title, lines, layout, name)
+    return plot(title, lines, layout, name)
 
 
-def _plot(title: str, lines: list[_Line], layout: dict[str, Any], name: str) -> str:
+def plot(title: str, lines: Sequence[Line], layout: dict[str, Any], name: str) -> str:
     """Return a plot as a piece of HTML; ``name`` is its own on the page."""
-    from plotly.graph_objects import Figure, Scatter
+    from plotly.graph_objects import Figure
 
-    figure = Figure(
-        [
-            Scatter(
-                x=np.round(line.x, 6),
-                y=np.round(line.y, 6),
-                name=escape(printable(line.name)),
-                mode="lines",
-                line={"color": _COLOURS[line.number % len(_COLOURS)], "dash": "dot" if line.dotted else "solid"},
-            )
-            for line in lines
-        ]
-    )
+    figure = Figure([_trace(line) for line in lines])
     figure.update_layout(
         title=title,
         template="plotly_white",
@@ -136,9 +129,19 @@ def _plot(title: str, lines: list[_Line], layout: dict[str, Any], name: str) -> 
         margin={"l": 60, "r": 20, "t": 45, "b": 45},
         legend={"orientation": "h", "y": -0.22},
         showlegend=True,
-        hovermode="x unified",
+        hovermode="x unified" if not any(line.dots for line in lines) else "closest",
         **layout,
     )
     config = {"responsive": True, "displaylogo": False}
     text: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config)
     return f"<div>{text}</div>\n"
+
+
+def _trace(line: Line) -> Any:
+    from plotly.graph_objects import Scatter, Scattergl
+
+    facts = {"x": np.round(line.x, 6), "y": np.round(line.y, 6), "name": escape(printable(line.name))}
+    colour = _COLOURS[line.number % len(_COLOURS)]
+    if line.dots:
+        return Scattergl(**facts, mode="markers", marker={"color": colour, "size": 4, "opacity": 0.5})
+    return Scatter(**facts, mode="lines", line={"color": colour, "dash": "dot" if line.dotted else "solid"})

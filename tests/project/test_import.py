@@ -35,6 +35,7 @@ def test_simulate_needs_no_library_of_later_stages(repository: Path) -> None:
 def test_public_names_are_listed_and_found() -> None:
     assert set(blis.__all__) <= set(dir(blis))
     assert callable(blis.simulate)
+    assert callable(blis.calibrate)
     assert blis.simulate.__module__.startswith("blis.simulation")
 
 
