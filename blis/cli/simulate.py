@@ -57,10 +57,10 @@ def simulate(
     The workload is a spec file, a built-in workload, ServeGen data or a trace; the cluster is a deployment file, flags
     or both.
     """
-    trace = workload.trace_to_replay(work, traced)
-    if trace is not None:
+    recorded = workload.trace_to_replay(work, traced)
+    if recorded is not None:
         ends = {name: getattr(work, name) for name in ("num_requests", "horizon", "seed")}
-        flags = ReplayFlags(trace=trace, trace_header=traced.trace_header, cut_at_horizon=cut_at_horizon, **ends)
+        flags = ReplayFlags(trace=recorded, trace_header=traced.trace_header, cut_at_horizon=cut_at_horizon, **ends)
         play(flags, cluster, output)
         return
     named = workload.load(work)

@@ -20,7 +20,8 @@ def history_grid(pasts: Sequence[Past], drifts: Mapping[str, Drift]) -> Grid:
     rows = []
     for past in pasts[-_MOST_ROWS:]:
         errors = [NOTHING if (mape := past.mape[name]) is None else share(mape.value) for name in RATED]
-        cells = (past.date[:19].replace("T", " "), count(past.calibrated), *errors, past.rating or NOTHING, printable(past.real))
+        date = past.date[:19].replace("T", " ")
+        cells = (date, count(past.calibrated), *errors, past.rating or NOTHING, printable(past.real))
         rows.append(Row(cells, MOODS[past.rating]))
     notes = [f"{len(pasts) - _MOST_ROWS} older ones aren't shown."] if len(pasts) > _MOST_ROWS else []
     for name, drift in drifts.items():
