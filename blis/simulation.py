@@ -12,7 +12,7 @@ from blis.clients.network import ClientSide
 from blis.clients.rates import END_OF_TIME_US
 from blis.clients.recording import Recording
 from blis.clients.replay import Replay
-from blis.cluster.run import Progress, built, counted, run, served_by
+from blis.cluster.run import Progress, built, chunk_times, counted, run, served_by
 from blis.cluster.virtual_time import VirtualTime
 from blis.errors import BlisError
 from blis.rng import DEFAULT_SEED
@@ -34,6 +34,7 @@ def simulate(
     deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None = None,
     *,
     cut_at_horizon: bool = False,
+    record_itl: bool = False,
     progress: Callable[[Progress], None] | None = None,
     warn: Callable[[str], None] = warnings.warn,
 ) -> Trace:
@@ -44,6 +45,7 @@ def simulate(
         deployment: The cluster, in the same forms; one llama-3.1-8b instance on an H100 by default.
         cut_at_horizon: Stop at the horizon; requests in flight then get the status ``incomplete``. By default the
             horizon (excluded) ends the arrivals only, and what is in flight drains.
+        record_itl: Keep the time of every token of completed requests, as the trace's ``chunks``.
         progress: Called a few times a second, from another thread, while the simulation runs.
         warn: Called with a sentence for whatever is doubtful in the workload.
 
@@ -77,7 +79,7 @@ def simulate(
     for doubt in workload.warnings:
         warn(doubt)
     env = VirtualTime()
-    cluster = built(env, cluster_spec, workload.seed, may_cut=cut_at_horizon)
+    cluster = built(env, cluster_spec, workload.seed, may_cut=cut_at_horizon, log_steps=record_itl)
     _check_models(workload, [instance.config for instance in cluster.instances])
     start(
         env,
@@ -90,7 +92,10 @@ def simulate(
     )
     run(env, cluster, workload.horizon if cut_at_horizon else None, progress)
     header = TraceHeader.of_workload(workload, counted(cluster), **served_by(cluster, cluster_spec))
-    return Trace.from_table(cluster.table, header, cluster.itl)
+    trace = Trace.from_table(cluster.table, header, cluster.itl)
+    if record_itl:
+        trace.chunks = chunk_times(cluster)
+    return trace
 
 
 def replay(

@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "blis.cli.report",
     "trace": "blis.cli.trace",
     "calibrate": "blis.cli.calibrate",
+    "fit": "blis.cli.fit",
     "validate": "blis.cli.validate",
     "schema": "blis.cli.schema",
     "version": "blis.cli.version",

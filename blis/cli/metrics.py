@@ -34,5 +34,5 @@ def metrics(
     from blis.trace.files import found
 
     files = found(trace)
-    check_writable(outputs(output), [files.header, files.data, files.itl, files.segments])
+    check_writable(outputs(output), [files.header, files.data, files.itl, files.segments, files.chunks])
     give_out(Trace.read(trace), output, {"Workload": trace})

@@ -51,6 +51,15 @@ def simulate(
             rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = False,
+    record_itl: Annotated[
+        bool,
+        typer.Option(
+            "--record-itl",
+            metavar="",
+            help="With --trace-out, write the time of every token too, to PREFIX.chunks.csv.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
 ) -> None:
     """Simulate a workload on a cluster and report its latencies.
 
@@ -67,6 +76,8 @@ def simulate(
     deployment = deployment_flags.load(cluster)
     if cut_at_horizon and named.spec.horizon is None:
         raise BlisError("--cut-at-horizon: the workload has no horizon to cut at; give --horizon")
+    if record_itl and output.trace_out is None:
+        raise BlisError("--record-itl: the times go beside a trace; give --trace-out")
     check_writable(outputs(output), [named.file, cluster.deployment])
 
     from blis.cli.progress import ProgressBar
@@ -75,7 +86,14 @@ def simulate(
 
     notes = workload.Notes(named, quiet=output.quiet)
     with ProgressBar(named.spec.horizon, named.spec.num_requests, shown=not output.quiet) as bar:
-        trace = run(named.spec, deployment, cut_at_horizon=cut_at_horizon, progress=bar.callback, warn=notes)
+        trace = run(
+            named.spec,
+            deployment,
+            cut_at_horizon=cut_at_horizon,
+            record_itl=record_itl,
+            progress=bar.callback,
+            warn=notes,
+        )
     if output.trace_out is not None:
         write_trace(trace, output.trace_out)
     origins = {"Workload": named.name, "Deployment": cluster.deployment or ""}

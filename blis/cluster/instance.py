@@ -84,9 +84,9 @@ class Instance:
         queueing = Queueing(config, overheads)
         self._queue_us = queueing.fixed_us
         self._queueing_us = queueing.delay_us
-        self._per_token_us = int(overheads.per_token)
+        self.per_token_us = int(overheads.per_token)
         self._completion_us = int(overheads.completion)
-        self._tokens = TokenLog(itl, self._per_token_us)
+        self._tokens = TokenLog(itl, self.per_token_us)
         self._joining: list[tuple[int, int, Sequence]] = []
         self._accepted = 0
         self._deadlines = Deadlines(env, self._expire)
@@ -355,7 +355,7 @@ class Instance:
         first_us = last_us = -1
         first = sequence.first_token_us
         if first >= 0:
-            per_token = self._per_token_us
+            per_token = self.per_token_us
             first_us = first + per_token
             last_us = now - sequence.unreached_us + extra_us + (tokens * per_token if tokens else per_token)
         self.scheduler.leave(sequence, last_token=status is _OK and tokens > 0)
@@ -379,8 +379,8 @@ class Instance:
             missed = self._batch is not None and self._batch.misses(sequence)
             tokens = formed - self._formed_ahead + passed + missed
         last = int(self._ends[passed - 1]) if passed else self._started_us
-        last_us = last - sequence.unreached_us + tokens * self._per_token_us
-        return tokens, first + self._per_token_us, last_us
+        last_us = last - sequence.unreached_us + tokens * self.per_token_us
+        return tokens, first + self.per_token_us, last_us
 
     def _flush(self) -> None:
         needed = (s.spans[0][0] if s.spans else s.span_start for s in self.scheduler.running if s.stage >= _DECODE)

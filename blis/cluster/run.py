@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from blis.cluster.cluster import Cluster
 from blis.cluster.virtual_time import VirtualTime
 from blis.spec.deployment import DeploymentSpec
+from blis.trace.chunks import ChunkTimes
+from blis.trace.status import STATUS_CODES, Status
 
-__all__ = ["Progress", "built", "counted", "run", "served_by"]
+__all__ = ["Progress", "built", "chunk_times", "counted", "run", "served_by"]
 
 _PROGRESS_SECONDS = 0.2
 
@@ -27,9 +32,13 @@ class Progress:
     ended: int
 
 
-def built(env: VirtualTime, spec: DeploymentSpec, seed: int, *, may_cut: bool) -> Cluster:
-    """Return the idle cluster that a deployment describes."""
-    return Cluster(env, spec.resolve(), seed, admission=spec.admission, routing=spec.routing, may_cut=may_cut)
+def built(env: VirtualTime, spec: DeploymentSpec, seed: int, *, may_cut: bool, log_steps: bool = False) -> Cluster:
+    """Return the idle cluster that a deployment describes; with ``log_steps`` it keeps when each step ended."""
+    cluster = Cluster(env, spec.resolve(), seed, admission=spec.admission, routing=spec.routing, may_cut=may_cut)
+    if log_steps:
+        for instance in cluster.instances:
+            instance.step_ends = []
+    return cluster
 
 
 def run(
@@ -63,6 +72,33 @@ def counted(cluster: Cluster) -> dict[str, Any]:
     }
     pools = {instance.config.name: instance.config.pool for instance in cluster.instances if instance.config.pool}
     return {**facts, "pools": pools} if pools else facts
+
+
+def chunk_times(cluster: Cluster) -> ChunkTimes:
+    """Return when each token of the completed requests was reported, of a run whose steps were logged.
+
+    Requests that a step passed over, for lack of budget or blocks, are left out.
+    """
+    ends = [np.array(instance.step_ends or (), np.int64) for instance in cluster.instances]
+    delays = [instance.per_token_us for instance in cluster.instances]
+    table = cluster.table
+    names = ("instance", "first_step", "last_step", "output_tokens", "first_us", "last_us")
+    rows = zip(*(table.column(name).tolist() for name in names), strict=True)
+    ids: list[int] = []
+    times: list[npt.NDArray[np.int64]] = []
+    done = table.column("status") == STATUS_CODES[Status.OK]
+    for request_id, (instance, first, last, tokens, first_us, last_us) in enumerate(rows):
+        if not done[request_id] or not tokens:
+            continue
+        own = np.array([first_us], np.int64)
+        if tokens > 1:
+            if last - first + 1 != tokens:
+                continue
+            own = ends[instance][first - 1 : last] + delays[instance] * np.arange(1, tokens + 1)
+        own[-1] = last_us
+        ids.append(request_id)
+        times.append(own)
+    return ChunkTimes.of(ids, times)
 
 
 def served_by(cluster: Cluster, deployment: DeploymentSpec) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 from blis.errors import BlisError
 from blis.latency.alpha_beta import AlphaBeta
 from blis.latency.base import BatchSums, LatencyModel, Overheads
+from blis.latency.fitted import Fitted
 from blis.latency.physics import Physics
 from blis.latency.roofline import Roofline
 from blis.latency.trained_physics import TrainedPhysics
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
     from blis.spec.instance import InstanceConfig
     from blis.spec.latency import LatencySpec
 
-__all__ = ["AlphaBeta", "BatchSums", "LatencyModel", "Overheads", "Physics", "Roofline", "TrainedPhysics", "build"]
+__all__ = [
+    "AlphaBeta",
+    "BatchSums",
+    "Fitted",
+    "LatencyModel",
+    "Overheads",
+    "Physics",
+    "Roofline",
+    "TrainedPhysics",
+    "build",
+]
 
 
 def build(config: InstanceConfig) -> LatencyModel:
@@ -38,6 +49,10 @@ def _build(latency: LatencySpec, shape: ModelShape, gpu: Gpu, tp: int, overlap: 
             if latency.alpha is None or latency.beta is None:
                 raise BlisError("latency model alpha-beta needs coefficients alpha and beta")
             return AlphaBeta(latency.alpha, latency.beta)
+        case "fitted":
+            if latency.alpha is None or latency.beta is None:
+                raise BlisError("latency model fitted needs coefficients alpha and beta")
+            return Fitted(latency.alpha, latency.beta)
         case "roofline":
             return Roofline(shape, gpu, tp, **alpha)
         case "trained-physics":

@@ -151,8 +151,10 @@ class InstanceKeys(StrictModel):
         default="by-class", description="Where a request's priority comes from."
     )
     preemption: PreemptionName = Field(default="fcfs", description="Who gives way when KV blocks run out.")
-    async_scheduling: Flag = Field(
-        default=False, description="Form the next batch while a step runs, as vLLM does on GPUs."
+    async_scheduling: Flag | None = Field(
+        default=None,
+        description="Form the next batch while a step runs, as vLLM does on GPUs; where absent, as a fitted latency"
+        " model was found to, otherwise not.",
     )
     latency: LatencyModelSpec = Field(
         default_factory=lambda: LatencyModelSpec(), description="How long the engine's steps take."
@@ -198,10 +200,16 @@ def configure(values: Mapping[str, Any], base_dir: Path | None) -> InstanceConfi
         scheduler=values["scheduler"],
         priority_policy=values["priority_policy"],
         preemption=values["preemption"],
-        async_scheduling=values["async_scheduling"],
+        async_scheduling=_asynchronous(values["async_scheduling"], latency),
         latency=latency,
         encoder=values["encoder"],
     )
+
+
+def _asynchronous(given: bool | None, latency: LatencySpec) -> bool:
+    if given is None and latency.validity is not None:
+        return bool(latency.validity.async_scheduling)
+    return bool(given)
 
 
 @contextmanager

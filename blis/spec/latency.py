@@ -14,6 +14,7 @@ from blis.spec import catalogue
 from blis.spec.catalogue import Gpu, ModelShape
 from blis.spec.fields import Checked, NonNegative, refusal
 from blis.spec.strict import Finding, StrictModel, load_yaml, lookup, shown, validate
+from blis.spec.validity import ValiditySpec
 from blis.spec.words import did_you_mean, listed
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
     "resolve_latency",
 ]
 
-LatencyModelName = Literal["trained-physics", "roofline", "alpha-beta", "physics"]
+LatencyModelName = Literal["trained-physics", "roofline", "alpha-beta", "physics", "fitted"]
 _NAMES = get_args(LatencyModelName)
 
 _COEFFICIENTS = {
@@ -39,7 +40,16 @@ _COEFFICIENTS = {
         "alpha": (3, "queueing us, queueing us per prompt token, overhead us per output token"),
         "beta": (3, "step us, us per prefill token, us per decoding sequence"),
     },
+    "fitted": {
+        "alpha": (4, "queueing us, queueing us per prompt token, overhead us per output token, end of request us"),
+        "beta": (
+            6,
+            "step us, us per decoding sequence, us per token of context, us per prefill token, us per prefill token and"
+            " token before it, us of a step with prefill",
+        ),
+    },
 }
+_WITHOUT_DEFAULTS = ("alpha-beta", "fitted")
 
 
 def _coefficient(name: str, meaning: str) -> Any:
@@ -85,16 +95,17 @@ class LatencySpec:
     alpha: tuple[float, ...] | None = None
     beta: tuple[float, ...] | None = None
     physics: PhysicsSpec | None = None
+    validity: ValiditySpec | None = None
 
 
 class CoefficientsSpec(StrictModel):
     """Coefficients of a latency model: see :mod:`blis.latency` for their order."""
 
     alpha: tuple[NonNegative, ...] | None = Field(
-        default=None, description="Overheads around the steps, three numbers."
+        default=None, description="Overheads around the steps: three numbers, four for fitted."
     )
     beta: tuple[NonNegative, ...] | None = Field(
-        default=None, description="Step times: 3 for alpha-beta, 11 trained-physics."
+        default=None, description="Step times: 3 numbers for alpha-beta, 6 fitted, 11 trained-physics."
     )
 
 
@@ -128,6 +139,7 @@ class LatencyModelSpec(StrictModel):
     )
     coefficients: CoefficientsSpec | None = Field(default=None, description="Coefficients in place of the model's own.")
     physics: PhysicsSpec | None = Field(default=None, description="Coefficients of the model physics.")
+    validity: ValiditySpec | None = Field(default=None, description="Where a fitted model was measured.")
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
@@ -154,8 +166,8 @@ def _numbers(name: str, given: Any) -> Iterator[Finding]:
     for key in ("alpha", "beta"):
         values = lookup(given, key)
         path = ("coefficients", key)
-        if values is None and name == "alpha-beta" and isinstance(given, Mapping | CoefficientsSpec):
-            yield path, f"missing; alpha-beta takes 3 numbers: {takes[key][1]}"
+        if values is None and name in _WITHOUT_DEFAULTS and isinstance(given, Mapping | CoefficientsSpec):
+            yield path, f"missing; {name} takes {takes[key][0]} numbers: {takes[key][1]}"
         elif values is not None and key not in takes:
             yield path, f"{name} has no {key} coefficients; remove them, or choose another latency model"
         elif isinstance(values, list | tuple) and len(values) != takes[key][0]:
@@ -191,9 +203,11 @@ def resolve_latency(spec: LatencyModelSpec, shape: ModelShape, gpu: Gpu, tp: int
     name: Any = spec.model
     given = spec.coefficients
     if name == "physics":
-        return LatencySpec(name, physics=spec.physics or PhysicsSpec())
+        return LatencySpec(name, physics=spec.physics or PhysicsSpec(), validity=spec.validity)
     if given is not None and (given.alpha is not None or given.beta is not None):
-        return LatencySpec(name, given.alpha, given.beta)
+        return LatencySpec(name, given.alpha, given.beta, validity=spec.validity)
+    if name == "fitted":
+        raise BlisError("the model fitted has no coefficients of its own; name the file that blis fit wrote instead")
     return LatencySpec(name) if name != "alpha-beta" else _measured(shape, gpu, tp)
 
 

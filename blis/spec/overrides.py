@@ -45,7 +45,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
 
 # What belongs to one policy or model only, and goes when a flag chooses another.
 _BELONGINGS = {
-    "latency_model": ("coefficients", "physics"),
+    "latency_model": ("coefficients", "physics", "validity"),
     "admission_policy": ("capacity", "refill_rate"),
     "routing_policy": ("scorers",),
 }

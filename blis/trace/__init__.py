@@ -6,6 +6,7 @@ arrays read from files or gathered from a real server.
 
 from __future__ import annotations
 
+from blis.trace.chunks import ChunkTimes
 from blis.trace.columns import COLUMNS, MISSING, ArrayColumns, Column, Columns, TextColumn
 from blis.trace.files import TraceFiles, check_writable
 from blis.trace.header import NetworkFacts, SloFacts, TraceHeader
@@ -24,6 +25,7 @@ __all__ = [
     "STATUSES",
     "STATUS_CODES",
     "ArrayColumns",
+    "ChunkTimes",
     "Column",
     "Columns",
     "FinishReason",

@@ -14,7 +14,7 @@ __all__ = ["TraceFiles", "beside", "check_writable", "found", "is_sidecar", "nam
 
 _HEADERS = (".yaml", ".yml")
 _DATA = (".csv", ".parquet")
-_SIDECARS = (".itl.csv", ".segments.jsonl", ".provenance.json")
+_SIDECARS = (".itl.csv", ".segments.jsonl", ".chunks.csv", ".chunks.parquet", ".provenance.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,14 @@ class TraceFiles:
     data: Path
     itl: Path
     segments: Path
+    chunks_csv: Path
+    chunks_parquet: Path
     provenance: Path
+
+    @property
+    def chunks(self) -> Path:
+        """Where chunk times are, in the format of the data."""
+        return self.chunks_parquet if self.data.suffix == ".parquet" else self.chunks_csv
 
     @property
     def other_data(self) -> Path:
@@ -54,7 +61,7 @@ def check_writable(path: str | os.PathLike[str]) -> TraceFiles:
         raise TraceError(f"can't write {files.data}: {folder} is no directory; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise TraceError(f"can't write {files.data}: you may not write to {folder}; choose another directory")
-    _refuse_directories((files.data, files.itl, files.segments, files.provenance, files.header))
+    _refuse_directories((files.data, files.itl, files.segments, files.chunks, files.provenance, files.header))
     return files
 
 

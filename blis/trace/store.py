@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 
 from blis.errors import TraceError
+from blis.trace.chunks import ChunkTimes, read_chunks, write_chunks
 from blis.trace.columns import ArrayColumns, Columns
 from blis.trace.csv_read import read_itl, read_rows
 from blis.trace.csv_write import RowWriter, write_itl
@@ -32,20 +33,22 @@ def write_trace(
     itl: Histogram | None = None,
     provenance: Mapping[str, Any] | None = None,
     segments: SegmentTable | None = None,
+    chunks: ChunkTimes | None = None,
 ) -> TraceFiles:
     """Write a trace whose rows are those of ``parts``, one after another; parts may be made while they are written.
 
-    ``path`` is a prefix P, giving P.yaml, P.csv, P.provenance.json, with ``itl`` P.itl.csv and with ``segments``
-    P.segments.jsonl; ending in ``.parquet``, the rows go to P.parquet. All files appear when all are complete. Equal
-    traces give equal bytes in all of them but the provenance, which says when and with which versions, and what
-    ``provenance`` adds.
+    ``path`` is a prefix P, giving P.yaml, P.csv, P.provenance.json, with ``itl`` P.itl.csv, with ``segments``
+    P.segments.jsonl and with ``chunks`` P.chunks.csv; ending in ``.parquet``, rows and chunk times go to P.parquet and
+    P.chunks.parquet. All files appear when all are complete. Equal traces give equal bytes in all of them but the
+    provenance, which says when and with which versions, and what ``provenance`` adds.
 
     Raises:
         TraceError: where the files can't be written; nothing has changed then.
     """
     files = named(path)
-    targets = (files.data, files.other_data, files.itl, files.segments, files.provenance, files.header)
-    with staged(*targets) as (data, _, gaps, prompts, facts, head):
+    both = (files.chunks_csv, files.chunks_parquet)
+    targets = (files.data, files.other_data, files.itl, files.segments, *both, files.provenance, files.header)
+    with staged(*targets) as (data, _, gaps, prompts, times_csv, times_parquet, facts, head):
         if files.data.suffix == ".parquet":
             from blis.trace.parquet import write_parquet
 
@@ -62,6 +65,9 @@ def write_trace(
         if segments:
             with open(prompts, "wb") as lines:
                 write_segments(lines, segments)
+        if chunks is not None:
+            as_parquet = files.chunks.suffix == ".parquet"
+            write_chunks(times_parquet if as_parquet else times_csv, chunks, parquet=as_parquet)
         facts.write_bytes(orjson.dumps(_provenance(provenance), option=orjson.OPT_INDENT_2) + b"\n")
         head.write_text(header.to_yaml(), encoding="utf-8", newline="\n")
     return files
@@ -69,8 +75,8 @@ def write_trace(
 
 def read_trace(
     path: str | os.PathLike[str], header_path: str | os.PathLike[str] | None = None
-) -> tuple[TraceHeader, ArrayColumns, Histogram | None, SegmentTable | None]:
-    """Read the trace at ``path`` (its prefix, header or data): header, rows, token gaps and segments (None without).
+) -> tuple[TraceHeader, ArrayColumns, Histogram | None, SegmentTable | None, ChunkTimes | None]:
+    """Read the trace at ``path`` (its prefix, header or data): header, rows, and what is beside them (None without).
 
     ``header_path`` is its header where that isn't beside the data.
 
@@ -86,7 +92,9 @@ def read_trace(
     else:
         columns = read_rows(files.data, header.mode)
     itl = read_itl(files.itl) if files.itl.exists() else None
-    return header, columns, itl, read_segments(files.segments) if files.segments.exists() else None
+    segments = read_segments(files.segments) if files.segments.exists() else None
+    times = next((path for path in (files.chunks, files.chunks_csv, files.chunks_parquet) if path.exists()), None)
+    return header, columns, itl, segments, None if times is None else read_chunks(times)
 
 
 def _text(path: Path) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.errors import BlisError
+from blis.trace.chunks import ChunkTimes
 from blis.trace.columns import COLUMNS, MISSING, STEP_COLUMNS, ArrayColumns, Columns, column_named
 from blis.trace.files import TraceFiles
 from blis.trace.header import TraceHeader
@@ -32,7 +33,8 @@ class Trace:
     """Requests with their times, under the names the columns of trace files have.
 
     ``header`` says what was run; ``itl`` counts the gaps between tokens, in microseconds, over all requests, where
-    they were recorded; ``segments`` holds the prompts of requests whose columns don't express them, if there are any.
+    they were recorded; ``segments`` holds the prompts of requests whose columns don't express them, if there are any,
+    and ``chunks`` the times of every chunk, where they were recorded.
     Times are whole microseconds since the run's start; what never came is
     :data:`blis.trace.MISSING` (-1) in arrays and blank in files.
 
@@ -51,10 +53,12 @@ class Trace:
         columns: Columns,
         itl: Histogram | None = None,
         segments: SegmentTable | None = None,
+        chunks: ChunkTimes | None = None,
     ) -> None:
         self.header = header
         self.itl = itl
         self.segments = segments or None
+        self.chunks = chunks
         self._columns = columns
 
     @classmethod
@@ -82,13 +86,14 @@ class Trace:
         header: TraceHeader | None = None,
         itl: Histogram | None = None,
         segments: SegmentTable | None = None,
+        chunks: ChunkTimes | None = None,
     ) -> Trace:
         """A trace of arrays or lists by column name, all of one length; the other columns stay neutral.
 
         Raises:
             BlisError: for an unknown column, unequal lengths, or a value out of its range.
         """
-        return cls(header or TraceHeader(), ArrayColumns(columns), itl, segments)
+        return cls(header or TraceHeader(), ArrayColumns(columns), itl, segments, chunks)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], header: str | os.PathLike[str] | None = None) -> Trace:
@@ -101,7 +106,7 @@ class Trace:
 
     def write(self, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None) -> TraceFiles:
         """Write header, rows and what is beside them under the prefix ``path``; see :func:`blis.trace.write_trace`."""
-        return write_trace(path, self.header, [self._columns], self.itl, provenance, self.segments)
+        return write_trace(path, self.header, [self._columns], self.itl, provenance, self.segments, self.chunks)
 
     def __len__(self) -> int:
         """Number of requests."""
@@ -167,6 +172,7 @@ class Trace:
             and self.header == other.header
             and self.itl == other.itl
             and self.segments == other.segments
+            and self.chunks == other.chunks
             and all(np.array_equal(self.column(name), other.column(name)) for name in _COMPARED)
         )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blis.latency import AlphaBeta, BatchSums, LatencyModel, Physics, Roofline, TrainedPhysics
+from blis.latency import AlphaBeta, BatchSums, Fitted, LatencyModel, Physics, Roofline, TrainedPhysics
 from blis.spec.catalogue import gpu, model, model_names
 from blis.spec.latency import PhysicsSpec
 
@@ -16,9 +16,11 @@ coefficients = st.floats(0, 1e6) | st.sampled_from([0.0, 0.5, 1e-12, 5752.705191
 
 @st.composite
 def models(draw: st.DrawFn) -> LatencyModel:
-    kind = draw(st.sampled_from(["alpha-beta", "roofline", "trained-physics", "fitted", "physics"]))
+    kind = draw(st.sampled_from(["alpha-beta", "roofline", "trained-physics", "other weights", "physics", "fitted"]))
     if kind == "alpha-beta":
         return AlphaBeta((0, 0, 0), draw(st.tuples(coefficients, coefficients, coefficients)))
+    if kind == "fitted":
+        return Fitted((0, 0, 0, 0), draw(st.tuples(*[coefficients] * 6)))
     shape = model(draw(st.sampled_from(model_names())))
     hardware = gpu(draw(st.sampled_from(["H100", "A100-80", "L40S"])))
     tp = draw(st.sampled_from([1, 2, 4]))

@@ -57,7 +57,10 @@ def test_a_deployment_with_a_file_round_trips(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "fit.yaml: the file is empty; expected a mapping with the keys model, coefficients, physics, provenance"),
+        (
+            "",
+            "fit.yaml: the file is empty; expected a mapping with the keys model, coefficients, physics, validity, provenance",
+        ),
         ("physics: {weights: 1}\n", "fit.yaml:1: model: missing; expected one of trained-physics, roofline, "),
         (
             "model: other.yaml\n",

@@ -1,0 +1,234 @@
+"""From traces of a server to a latency model that predicts other loads.
+
+docs/explanation/fitting.md tells why this works without instruments on the server, and when it doesn't.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from blis.calibration.configuration import with_server_facts
+from blis.calibration.exposure import fit_exposures, occupancy
+from blis.calibration.observed import Observed, observed
+from blis.calibration.regress import Estimate, regress
+from blis.calibration.scheduling import Membership, combined, membership
+from blis.calibration.steps import Steps, reconstruct
+from blis.errors import BlisError
+from blis.latency.fitted import ALPHA, BETA
+from blis.spec.deployment import DeploymentSpec
+from blis.trace import Trace
+
+__all__ = ["Fit", "Overhead", "fit"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_FEWEST_ALONE = 10
+_FEWEST_REQUESTS = 30
+_MOSTLY = 0.9
+_FORMS: dict[str, tuple[int, ...]] = {"fitted": (0, 1, 2, 3, 4, 5), "alpha-beta": (0, 3, 1)}
+"""The columns of a step's features that each form of model has, in the order of its coefficients."""
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """Time a request spends outside the steps: microseconds from its sending, with a standard error.
+
+    ``source`` says what it was taken from: ``idle`` requests that met an idle server (TTFT less the steps of their
+    prefill), or the ``first steps`` that requests appeared in, or ``none``. Only the sum of the ways in and out can be
+    told from outside; all of it is put on the way in.
+    """
+
+    us: float
+    error_us: float
+    requests: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A latency model and how it was found.
+
+    ``form`` is fitted or alpha-beta, ``alpha`` and ``beta`` its coefficients. ``estimate`` has one entry per name of
+    :data:`blis.latency.fitted.BETA` that the form has, in the order of ``beta``. ``method`` is chunk-times or
+    exposures; ``steps`` counts the steps that were seen, ``on_time`` is the share of requests with a step per token
+    (None without chunk times). ``scheduling`` says whether the server schedules asynchronously. ``ranges`` are
+    [least, most] of what the traces had of sequences at once, prompt tokens and context tokens. ``warnings`` tell
+    what the traces couldn't.
+    """
+
+    form: str
+    alpha: tuple[float, ...]
+    beta: tuple[float, ...]
+    estimate: Estimate
+    overhead: Overhead
+    method: str
+    requests: int
+    steps: int
+    on_time: float | None
+    scheduling: Membership | None
+    ranges: dict[str, tuple[float, float]]
+    deployment: DeploymentSpec
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def async_scheduling(self) -> bool | None:
+        """Whether the server was found to schedule asynchronously; None where the traces don't tell."""
+        return None if self.scheduling is None else self.scheduling.asynchronous
+
+    def latency(self) -> dict[str, Any]:
+        """The model as a deployment's ``latency``."""
+        validity: dict[str, Any] = {name: list(pair) for name, pair in self.ranges.items()}
+        if self.async_scheduling is not None:
+            validity["async_scheduling"] = self.async_scheduling
+        validity["covariance"] = self.covariance().tolist()
+        coefficients = {"alpha": list(self.alpha), "beta": list(self.beta)}
+        return {"model": self.form, "coefficients": coefficients, "validity": validity}
+
+    def covariance(self) -> FloatArray:
+        """Covariance of alpha and beta, one after the other, shape (a + b, a + b), in µs^2."""
+        size = len(self.alpha)
+        whole = np.zeros((size + len(self.beta), size + len(self.beta)))
+        whole[0, 0] = self.overhead.error_us**2
+        whole[size:, size:] = self.estimate.covariance
+        return whole
+
+
+def fit(
+    traces: Sequence[Trace],
+    deployment: DeploymentSpec | None = None,
+    *,
+    form: str = "fitted",
+    chunk_times: bool = True,
+    share: float = 1.0,
+) -> Fit:
+    """Fit a latency model to traces of one server, of different loads if possible.
+
+    ``deployment`` says what the traces' headers don't about the server: batch limits above all. ``chunk_times`` False
+    fits from first and last chunks alone even where the traces have more. Of each trace only the first ``share`` of its
+    time counts, (0, 1]; the rest may then be held against the prediction.
+
+    Raises:
+        BlisError: nothing to fit, or too little.
+    """
+    if not traces:
+        raise BlisError("nothing to fit: give at least one trace")
+    server = with_server_facts(deployment or DeploymentSpec(), traces[0].header)
+    config = server.resolve()[0]
+    parts = [part.until(share) for trace in traces for part in observed(trace, config)]
+    columns = _FORMS[form]
+    seen: list[Steps] = []
+    if chunk_times and all(part.chunks is not None for part in parts):
+        seen = [reconstruct(part.chunks, part.requests, part.budget) for part in parts if part.chunks is not None]
+        counted = [steps.usable & (steps.end_us <= part.end_us) for part, steps in zip(parts, seen, strict=True)]
+        features = np.concatenate([steps.features()[own] for steps, own in zip(seen, counted, strict=True)])
+        durations = np.concatenate([steps.duration_us[own] for steps, own in zip(seen, counted, strict=True)])
+        estimate = regress(features[:, columns], durations, [BETA[column] for column in columns])
+    else:
+        estimate = fit_exposures(parts, columns)
+    beta = np.zeros(len(BETA))
+    beta[list(columns)] = estimate.values
+    scheduling = _scheduling(parts, seen)
+    overhead = _overhead(parts, beta, scheduling)
+    result = Fit(
+        form=form,
+        alpha=(overhead.us, *[0.0] * ((len(ALPHA) if form == "fitted" else 3) - 1)),
+        beta=tuple(estimate.values.tolist()),
+        estimate=estimate,
+        overhead=overhead,
+        method="chunk-times" if seen else "exposures",
+        requests=sum(len(part.first_us) for part in parts),
+        steps=sum(len(steps.end_us) for steps in seen),
+        on_time=float(np.mean([steps.on_time for steps in seen])) if seen else None,
+        scheduling=scheduling,
+        ranges=_ranges(parts),
+        deployment=server,
+    )
+    return replace(result, warnings=tuple(_doubts(result, len(traces))))
+
+
+def _scheduling(parts: Sequence[Observed], seen: Sequence[Steps]) -> Membership | None:
+    """Add up what the parts tell about the scheduling; None without steps."""
+    if not seen:
+        return None
+    found = [
+        membership(steps, part.requests, part.budget, part.max_num_seqs)
+        for part, steps in zip(parts, seen, strict=True)
+    ]
+    return combined(found)
+
+
+def _overhead(parts: Sequence[Observed], beta: FloatArray, scheduling: Membership | None) -> Overhead:
+    """Take the overhead from requests that met an idle server, or from the steps they appeared in: the surer one."""
+    found = []
+    alone = np.concatenate([_alone(part, beta) for part in parts])
+    if len(alone) >= _FEWEST_ALONE:
+        centre = float(np.median(alone))
+        # The standard error of a median of about normal values.
+        error = 1.2533 * 1.4826 * float(np.median(np.abs(alone - centre))) / math.sqrt(len(alone))
+        found.append(Overhead(max(centre, 0.0), error, len(alone), "idle"))
+    if scheduling is not None and scheduling.asynchronous is not None:
+        found.append(Overhead(scheduling.delay_us, scheduling.resolution_us, scheduling.requests, "first steps"))
+    return min(found, key=lambda one: one.error_us, default=Overhead(0.0, 0.0, 0, "none"))
+
+
+def _alone(part: Observed, beta: FloatArray) -> FloatArray:
+    """TTFT less the steps of the prefill, of requests that came when nobody else was there and were let alone."""
+    requests, budget = part.requests, part.budget
+    order = np.argsort(requests.send_us, kind="stable")
+    sent, first, last = requests.send_us[order], part.first_us[order], part.last_us[order]
+    before = np.concatenate(([np.iinfo(np.int64).min], np.maximum.accumulate(last)[:-1]))
+    after = np.concatenate((sent[1:], [np.iinfo(np.int64).max]))
+    idle = (before < sent) & (after >= first)
+    fresh = np.maximum(requests.prompt_tokens - requests.cached_tokens, 1)[order].astype(np.float64)
+    cached = requests.cached_tokens[order]
+    steps = np.ceil(fresh / budget)
+    prefill = (beta[0] + beta[5]) * steps + beta[3] * fresh + beta[4] * fresh * (cached + fresh / 2)
+    result: FloatArray = ((first - sent) - prefill)[idle & (first <= part.end_us)]
+    return result
+
+
+def _ranges(parts: Sequence[Observed]) -> dict[str, tuple[float, float]]:
+    running, context, prompts = [], [], []
+    for part in parts:
+        _, decodes, tokens = occupancy(part.requests, part.first_us, part.last_us)
+        busy = decodes > 0
+        running += [float(decodes[busy].min()), float(decodes.max())] if busy.any() else []
+        context += [float(tokens[busy].min()), float(tokens.max())] if busy.any() else []
+        prompts += [float(part.requests.prompt_tokens.min()), float(part.requests.prompt_tokens.max())]
+    named = {"running": running, "prompt_tokens": prompts, "context_tokens": context}
+    return {name: (min(values), max(values)) for name, values in named.items() if values}
+
+
+def _doubts(found: Fit, traces: int) -> Iterator[str]:
+    """Say what the traces can't tell."""
+    estimate = found.estimate
+    if found.requests < _FEWEST_REQUESTS:
+        yield f"only {found.requests} requests: coefficients and intervals are rough; observe for longer"
+    if traces == 1:
+        yield (
+            "one trace only: a load it doesn't have may be predicted badly; observe at two loads or more, in"
+            " interleaved blocks"
+        )
+    if found.on_time is not None and found.on_time < _MOSTLY:
+        yield (
+            f"only {found.on_time:.0%} of the requests have as many steps as tokens: chunks came late or together, so"
+            " that steps are uncertain; check that client and network were not overloaded"
+        )
+    for name in estimate.bounded:
+        yield f"'{name}' can't be told from these traces and was set to 0: it would be negative, or never varied"
+    if estimate.weak:
+        names = ", ".join(f"'{name}'" for name in estimate.weak)
+        yield (
+            f"{names} rise and fall together with other terms (variance inflation over 30): their sum is known better"
+            " than each; loads with other prompt lengths and concurrencies tell them apart (--suggest-workload)"
+        )
+    if found.scheduling is not None and found.scheduling.asynchronous is None:
+        yield "the traces don't tell whether the server schedules asynchronously; say so in the deployment"
+    if found.overhead.source == "none":
+        yield "no request met an idle server: the overhead outside the steps is taken as 0; add a light load"

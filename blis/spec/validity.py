@@ -1,0 +1,48 @@
+"""Where a fitted latency model was measured, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from blis.spec.fields import Flag, NonNegative, RealNumber
+from blis.spec.strict import Finding, StrictModel, shown
+
+__all__ = ["ValiditySpec"]
+
+
+class ValiditySpec(StrictModel):
+    """Where a fitted model was measured, and how sure its coefficients are.
+
+    ``covariance`` is that of alpha and beta, one after the other, in µs^2: a square list of lists.
+    """
+
+    running: tuple[NonNegative, NonNegative] | None = Field(
+        default=None, description="Least and most sequences that ran at once in the traces it was fitted to."
+    )
+    prompt_tokens: tuple[NonNegative, NonNegative] | None = Field(
+        default=None, description="Shortest and longest prompt in those traces."
+    )
+    context_tokens: tuple[NonNegative, NonNegative] | None = Field(
+        default=None, description="Least and most context of a step in those traces, all sequences together."
+    )
+    async_scheduling: Flag | None = Field(
+        default=None, description="Whether the server was found to schedule asynchronously; none where unknown."
+    )
+    covariance: tuple[tuple[RealNumber, ...], ...] | None = Field(
+        default=None, description="Covariance of the coefficients, alpha before beta, for prediction intervals."
+    )
+
+    @classmethod
+    def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """Ranges go upwards, and a covariance is square."""
+        for key in ("running", "prompt_tokens", "context_tokens"):
+            pair = raw.get(key)
+            if isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(v, int | float) for v in pair):
+                if pair[0] > pair[1]:
+                    yield (key,), f"must be [least, most], found {shown(list(pair))}"
+        rows = raw.get("covariance")
+        if isinstance(rows, list | tuple) and any(len(row) != len(rows) for row in rows if isinstance(row, list)):
+            yield ("covariance",), f"must be square; found {len(rows)} rows of other lengths"
