@@ -59,12 +59,12 @@ def test_a_deployment_with_a_file_round_trips(tmp_path: Path) -> None:
     [
         (
             "",
-            "fit.yaml: the file is empty; expected a mapping with the keys model, coefficients, physics, validity, provenance",
+            "fit.yaml: the file is empty; expected a mapping with the keys model, coefficients, ph",
         ),
         ("physics: {weights: 1}\n", "fit.yaml:1: model: missing; expected one of trained-physics, roofline, "),
         (
             "model: other.yaml\n",
-            "fit.yaml:1: model: must be one of trained-physics, roofline, alpha-beta, physics here",
+            "fit.yaml:1: model: must be one of trained-physics, roofline, alpha-beta, physics, fitted here",
         ),
         ("model: physics\nphysics:\n  weights: .inf\n", "fit.yaml:3: physics.weights: must be a finite number >= 0"),
         ("model: physics\nweights: 1\n", "fit.yaml:2: weights: unknown key 'weights'"),
