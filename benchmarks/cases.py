@@ -17,9 +17,10 @@ __all__ = ["CASES", "Case", "select"]
 class Case:
     """One measurement.
 
-    ``clients`` is the workload's client list and ``rate`` its requests per second; a function of the deployment's
-    latency model where the rate follows from a concurrency. ``most_timeouts`` and ``most_bytes`` are what a request may
-    cost at most, in bare SimPy timeouts and in bytes; None where nothing is promised.
+    ``clients`` are the workload's clients, cohorts where they have a population, and ``rate`` is its requests per
+    second; a function of the deployment's latency model where the rate follows from a concurrency. ``most_timeouts``
+    and ``most_bytes`` are what a request may cost at most, in bare SimPy timeouts and in bytes; None where nothing is
+    promised.
     """
 
     name: str
@@ -39,7 +40,8 @@ class Case:
             "seed": 1,
             "aggregate_rate": self.rate() if callable(self.rate) else self.rate,
             "num_requests": self.requests,
-            "clients": list(self.clients),
+            "clients": [client for client in self.clients if "population" not in client],
+            "cohorts": [client for client in self.clients if "population" in client],
         }
 
     def quick(self) -> Case:
@@ -167,9 +169,16 @@ def _outputs() -> list[Case]:
 
 def _all() -> dict[str, Case]:
     weighted = replace(several(16, policy="weighted"), name="weighted-16")
+    cohort = replace(
+        several(8, 300_000),
+        name="cohort",
+        about="100,000 clients that send 3 requests each",
+        clients=(client(population=100_000),),
+        most_bytes=1600,
+    )
     trace = replace(BUSY, name="written", about="10^6 requests, the trace written", requests=1_000_000, write=True)
     cases = [
-        *_headlines(), *_sizes(), *map(several, INSTANCES), weighted, *_models(), *_loads(), *_outputs(), trace,
+        *_headlines(), *_sizes(), *map(several, INSTANCES), weighted, *_models(), *_loads(), *_outputs(), cohort, trace,
     ]  # fmt: skip
     return {case.name: case for case in cases}
 

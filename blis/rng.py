@@ -7,13 +7,17 @@ reordering a file or drawing more from one stream never changes what another giv
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["DEFAULT_SEED", "stream"]
+__all__ = ["DEFAULT_SEED", "Streams", "stream"]
 
 DEFAULT_SEED = 42
 """The seed where none is given."""
+
+Streams = Callable[..., np.random.Generator]
+"""``streams()`` gives a fresh generator of the purpose sampled for, ``streams(part)`` one of a part of it."""
 
 
 def stream(seed: int, *names: str) -> np.random.Generator:

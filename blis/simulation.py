@@ -213,7 +213,7 @@ def _deployment(deployment: DeploymentSpec | Mapping[str, Any] | str | Path | No
 def _check_models(workload: WorkloadSpec, configs: Sequence[InstanceConfig]) -> None:
     """Refuse clients that ask for a model the cluster doesn't serve, or one of several: nothing routes by model yet."""
     served = sorted({config.model.name for config in configs})
-    for client in workload.clients:
+    for client in workload.senders:
         if not client.model:
             continue
         try:

@@ -10,7 +10,7 @@ import pytest
 import simpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from populations import populations
+from populations import cohorts, populations
 
 import blis
 from blis.clients import merge
@@ -76,18 +76,20 @@ MORE = st.fixed_dictionaries(
 )
 
 
-@given(populations(), MORE, st.sampled_from([None, 1, 5, 100]), st.sampled_from([1, 7, merge.SLICE_ROWS]))
+@given(populations(), cohorts(), MORE, st.sampled_from([None, 1, 5, 100]), st.sampled_from([1, 7, merge.SLICE_ROWS]))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_generated_is_what_a_simulation_sends(
     monkeypatch: pytest.MonkeyPatch,
     clients: list[dict[str, Any]],
+    groups: list[dict[str, Any]],
     more: dict[str, Any],
     num_requests: int | None,
     rows: int,
 ) -> None:
     monkeypatch.setattr(merge, "SLICE_ROWS", rows)
     clients[0] |= {**more, "prefix_length": 48} if "prefix_group" in more else more
-    check_same_requests({"seed": 5, "horizon": "20s", "num_requests": num_requests, "clients": clients})
+    limits = {"horizon": "20s", "num_requests": num_requests}
+    check_same_requests({"seed": 5, **limits, "clients": clients, "cohorts": groups})
 
 
 class Oracle:

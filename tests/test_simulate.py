@@ -294,3 +294,37 @@ def test_the_header_has_the_workload_that_was_run() -> None:
     header = blis.simulate(changed).header
     assert header.spec is not None
     assert parse_workload(header.spec) == changed
+
+
+# ---- cohorts ----
+
+
+def test_members_have_their_cohorts_targets_network_and_model() -> None:
+    cohort = client("web", 1.0, population=20, slo_targets={"e2e_us": "20ms"}, network={"rtt_ms": 300})
+    spec = {**workload(client("a"), horizon="4s"), "cohorts": [cohort]}
+    trace = simulate(spec)
+    assert trace.header.network == {"web-*": NetworkFacts(rtt_ms=300)}
+    assert list(trace.header.slo_targets) == ["web-*"]
+    summary = summarize(trace)
+    members = sum(trace.column("client_id") != "a")
+    assert 60 < members < 140
+    assert len(trace) - members > 60
+    assert summary.overall.slo.with_targets == members
+    assert summary.overall.completed == len(trace)
+    # The network is theirs as well: 300 ms on top of what the server took.
+    assert summary.client_view is not None
+    assert summary.client_view.overall.e2e_us.max > 300_000
+    with pytest.raises(BlisError, match="client 'web' asks for the model 'gpt-9'"):
+        simulate({**spec, "cohorts": [cohort | {"model": "gpt-9"}]})
+
+
+def test_rounds_of_members_wait_for_their_network() -> None:
+    session = {"max_rounds": 2}
+    cohort = client("web", 1.0, population=5, network={"rtt_ms": 300, "jitter_ms": 100}, session=session)
+    trace = simulate({**workload(rate=5), "clients": [], "cohorts": [cohort], "num_requests": 40})
+    frame = trace.to_frame().sort_values(["session_id", "round_index"])
+    waits = frame["arrival_time_us"].diff()[frame["round_index"] == 1]
+    assert len(waits) > 10
+    assert waits.min() > 200_000
+    assert waits.max() < 440_000
+    assert waits.nunique() == len(waits)

@@ -12,7 +12,16 @@ __all__ = ["Kind", "kind_of", "refuse_other", "written"]
 
 Kind = Literal["workload", "deployment", "trace", ""]
 
-_WORKLOAD_KEYS = ("clients", "servegen_data", "aggregate_rate", "horizon", "num_requests", "seed", "category")
+_WORKLOAD_KEYS = (
+    "clients",
+    "cohorts",
+    "servegen_data",
+    "aggregate_rate",
+    "horizon",
+    "num_requests",
+    "seed",
+    "category",
+)
 _DEPLOYMENT_KEYS = ("instances", "model", "hardware", "tp", "pools", "routing", "admission", "scheduler", "latency")
 _OTHERWISE: dict[Kind, str] = {
     "workload": "is a workload, not a deployment; give it as SPEC",

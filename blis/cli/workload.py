@@ -169,23 +169,25 @@ def _from_spec(flags: WorkloadFlags, file: str) -> WorkloadSpec:
 def _check_servegen(options: Mapping[str, Any], data: Mapping[str, Any], file: str) -> None:
     if not options or data.get("servegen_data") is not None:
         return
-    if data.get("clients"):
+    kind = next((key for key in ("clients", "cohorts") if data.get(key)), None)
+    if kind is not None:
         names = ["--servegen" if name == "path" else flag(name) for name in options]
-        text = f"{file} has clients and no servegen_data; to run both together, add servegen_data to the file"
+        text = f"{file} has {kind} and no servegen_data; to run both together, add servegen_data to the file"
         raise SpecError([Problem(COMMAND_LINE, None, name, f"can't be used here: {text}") for name in names])
 
 
 def _check_rate(data: Mapping[str, Any], file: str) -> None:
-    clients = data.get("clients")
-    if data.get("aggregate_rate") or not isinstance(clients, list):
+    if data.get("aggregate_rate"):
         return
-    for index, client in enumerate(clients):
-        if isinstance(client, Mapping) and client.get("rate") is not None:
-            text = (
-                f"is a total for clients to share, but {file} gives them rates of their own (clients[{index}].rate is"
-                f" {shown(client['rate'])}); change those, or give each client a rate_fraction in their place"
-            )
-            raise _contradiction("--rate", text)
+    for key in ("clients", "cohorts"):
+        senders = data.get(key)
+        for index, sender in enumerate(senders if isinstance(senders, list) else ()):
+            if isinstance(sender, Mapping) and sender.get("rate") is not None:
+                text = (
+                    f"is a total for {key} to share, but {file} gives them rates of their own ({key}[{index}].rate is"
+                    f" {shown(sender['rate'])}); change those, or give each a rate_fraction in their place"
+                )
+                raise _contradiction("--rate", text)
 
 
 def _from_servegen(flags: WorkloadFlags) -> WorkloadSpec:

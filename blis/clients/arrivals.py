@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.errors import BlisError
+from blis.rng import Streams
 
 __all__ = [
     "FloatArray",
@@ -30,6 +31,7 @@ __all__ = [
     "circular_gaps",
     "shaped_gaps",
     "stationary_first_gap",
+    "stationary_first_gaps",
     "unit_gaps",
     "weibull_shape",
 ]
@@ -122,17 +124,34 @@ def circular_gaps(rng: np.random.Generator, process: str, shape: float, n: int) 
 def stationary_first_gap(rng: np.random.Generator, process: str, shape: float) -> float:
     """Draw the time to the first arrival of a renewal process of mean gap 1 that has been running for ever.
 
-    It is a uniform part of a gap drawn in proportion to its length (Cox 1962, section 5.2): Gamma(k + 1)/k for gamma
-    gaps, lambda * Gamma(1 + 1/k)^(1/k) for Weibull gaps of scale lambda. With it the expected number of arrivals in
-    any stretch is rate times time, however bursty the process.
+    ``shape`` is that of gamma and weibull gaps; see :func:`stationary_first_gaps`.
     """
-    part = float(rng.random())
+    return float(_first_gaps(rng, rng, process, shape, 1)[0])
+
+
+def stationary_first_gaps(streams: Streams, process: str, cv: float | None, n: int) -> FloatArray:
+    """Draw the times to the first arrivals of n renewal processes that have been running for ever; shape (n,).
+
+    Such a time is a uniform part of a gap drawn in proportion to its length (Cox 1962, section 5.2): Gamma(k + 1)/k
+    for gamma gaps, lambda * Gamma(1 + 1/k)^(1/k) for Weibull gaps of scale lambda, and 1 for constant ones. With it the
+    expected number of arrivals in any stretch is rate times time, however bursty the process. ``streams(part)`` gives
+    the generators of the uniform parts and of the lengths; the first draws don't depend on n.
+    """
+    if process == "constant" or (cv is not None and cv < _NEARLY_CONSTANT_CV):
+        return streams("part").random(n)
+    shape = 1.0 if cv is None else 1 / cv**2 if process == "gamma" else weibull_shape(cv)
+    return _first_gaps(streams("part"), streams("length"), process, shape, n)
+
+
+def _first_gaps(
+    parts: np.random.Generator, gaps: np.random.Generator, process: str, shape: float, n: int
+) -> FloatArray:
+    part = parts.random(n)
     if process == "gamma":
-        return part * float(rng.standard_gamma(shape + 1)) / shape
+        return part * gaps.standard_gamma(shape + 1, n) / shape
     if process == "weibull":
-        log_length = _log(rng.standard_gamma(1 + 1 / shape, 1)) / shape - math.lgamma(1 + 1 / shape)
-        return part * float(_exp(log_length)[0])
-    return part * float(rng.standard_gamma(2.0))
+        return part * _exp(_log(gaps.standard_gamma(1 + 1 / shape, n)) / shape - math.lgamma(1 + 1 / shape))
+    return part * gaps.standard_gamma(2.0, n)
 
 
 def _exponential_gaps(rng: np.random.Generator, n: int) -> FloatArray:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import simpy
 
 from blis.clients.closed_loop import start_workers
+from blis.clients.cohort import Remembered, members
 from blis.clients.plans import ClosedLoopSource, SessionSource
 from blis.clients.processes import Arrivals, open_loop, rank_priority
 from blis.clients.profiles import profiles
-from blis.clients.rates import END_OF_TIME_US, RateProfile
+from blis.clients.rates import END_OF_TIME_US, Profile
 from blis.clients.servegen_load import chunk_sources
 from blis.clients.sessions import Caller, sessions
-from blis.clients.source import ClientSource, Source
+from blis.clients.source import ClientSource, Member, Source
 from blis.clients.target import Target
 from blis.errors import BlisError
 from blis.spec.client import ClientSpec
+from blis.spec.cohort import CohortSpec
 from blis.spec.workload import WorkloadSpec
 
 __all__ = ["Sender", "Traffic", "sending", "sources", "start"]
@@ -44,7 +46,9 @@ def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Traf
     can't be read at all, or has faults and is strict, and if a client has the id of a chunk.
     """
     found: list[Traffic] = [
-        _source(client, profile, spec.seed) for client, profile in zip(spec.clients, profiles(spec), strict=True)
+        source
+        for sender, profile in zip(spec.senders, profiles(spec), strict=True)
+        for source in _sources_of(sender, profile, spec.seed)
     ]
     if spec.servegen_data is not None:
         found += chunk_sources(spec, horizon_us, warn)
@@ -53,6 +57,21 @@ def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Traf
         if one.facts.client_id == other.facts.client_id:
             raise BlisError(f"client id {one.facts.client_id!r} is a ServeGen chunk's too: give the client another id")
     return found
+
+
+def _sources_of(sender: ClientSpec, profile: Profile, seed: int) -> Iterator[Traffic]:
+    """Iterate over the sources of a client, or of each member of a cohort."""
+    own: Iterable[Member | None] = [None]
+    if isinstance(sender, CohortSpec):
+        profile = Remembered(profile)
+        own = members(sender, profile, seed)
+    for member in own:
+        if sender.concurrency is not None:
+            yield ClosedLoopSource(sender, seed, member)
+        elif sender.session is not None:
+            yield SessionSource(sender, profile, seed, member)
+        else:
+            yield ClientSource(sender, profile, seed, member)
 
 
 def start(
@@ -79,7 +98,9 @@ def start(
     senders = sending(sources(spec, horizon_us, warn), end_us, num_requests)
     processes = sum(source.concurrency if isinstance(source, ClosedLoopSource) else 1 for source, _ in senders)
     arrivals = Arrivals(env, num_requests, processes)
-    for rank, (source, likely) in enumerate(senders):
+
+    def begin(rank: int) -> None:
+        source, likely = senders[rank]
         priority = rank_priority(rank)
         if isinstance(source, ClosedLoopSource):
             start_workers(Caller(env, answering or target, source, arrivals, priority, end_us), source)
@@ -88,12 +109,25 @@ def start(
             env.process(sessions(caller, source.sessions(end_us, likely)))
         else:
             env.process(open_loop(env, target, source, arrivals, priority, end_us, likely))
+
+    later = []
+    for rank, (source, _) in enumerate(senders):
+        if source.not_before_us:
+            later.append((source.not_before_us, rank))
+        else:
+            begin(rank)
+    if later:
+        env.process(_begin_later(env, arrivals, sorted(later), begin))
     return arrivals.done
 
 
 def sending(population: Sequence[Traffic], end_us: int, num_requests: int | None) -> list[Sender]:
     """Return those that send anything before ``end_us``, in the same order."""
-    active = [source for source in population if isinstance(source, ClosedLoopSource) or source.expected(end_us) > 0]
+    active = [
+        source
+        for source in population
+        if isinstance(source, ClosedLoopSource) or (source.not_before_us < end_us and source.expected(end_us) > 0)
+    ]
     ever = [0.0 if isinstance(source, ClosedLoopSource) else source.expected(END_OF_TIME_US) for source in active]
     total = sum(ever)
     # Closed loops draw as they go.
@@ -101,9 +135,13 @@ def sending(population: Sequence[Traffic], end_us: int, num_requests: int | None
     return [Sender(source, likely) for source, likely in zip(active, shares, strict=True)]
 
 
-def _source(client: ClientSpec, profile: RateProfile, seed: int) -> Traffic:
-    if client.concurrency is not None:
-        return ClosedLoopSource(client, seed)
-    if client.session is not None:
-        return SessionSource(client, profile, seed)
-    return ClientSource(client, profile, seed)
+def _begin_later(
+    env: simpy.Environment, arrivals: Arrivals, due: Sequence[tuple[int, int]], begin: Callable[[int], None]
+) -> Generator[simpy.Event, None, None]:
+    """Begin clients, given as (time, rank) in order, shortly before they first send: until then they need nothing."""
+    for at, rank in due:
+        if at > env.now:
+            yield env.timeout(at - int(env.now))
+            if arrivals.left <= 0:
+                return
+        begin(rank)

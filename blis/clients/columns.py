@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from blis.clients.arrivals import FloatArray, IntArray
-from blis.clients.lengths import Streams, counts, lengths, ratios
+from blis.clients.lengths import counts, lengths, ratios
 from blis.clients.multimodal import parts_of
+from blis.rng import Streams
 from blis.spec.client import ClientSpec
 from blis.spec.distributions import Distribution
 

@@ -24,6 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from blis.clients.arrivals import FloatArray, IntArray
+from blis.rng import Streams
 from blis.spec.distributions import (
     Constant,
     Distribution,
@@ -38,16 +39,13 @@ from blis.spec.distributions import (
     ParetoLognormalParams,
 )
 
-__all__ = ["MAX_LENGTH", "InverseCdf", "Streams", "counts", "durations", "item_sums", "lengths", "ratios", "whole"]
+__all__ = ["MAX_LENGTH", "InverseCdf", "counts", "durations", "item_sums", "lengths", "ratios", "whole"]
 
 MAX_LENGTH = 10**9
 """No length or count exceeds this; heavy tails are cut here."""
 
 _MAX_DURATION = 2**53
 _LOG_MAX = math.log(_MAX_DURATION)
-
-Streams = Callable[..., np.random.Generator]
-"""``streams()`` gives a fresh generator of the purpose sampled for, ``streams(part)`` one of a part of it."""
 
 _Reals = Callable[[int], FloatArray]
 

@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 
 from blis.clients.arrivals import IntArray
-from blis.clients.lengths import MAX_LENGTH, Streams, counts, item_sums
+from blis.clients.lengths import MAX_LENGTH, counts, item_sums
+from blis.rng import Streams
 from blis.spec.distributions import Distribution
 from blis.spec.multimodal import MEDIA, MultimodalSpec
 

@@ -19,9 +19,10 @@ import numpy as np
 from blis.clients.arrivals import IntArray
 from blis.clients.columns import ColumnSampler
 from blis.clients.lengths import durations, lengths
-from blis.clients.rates import ALWAYS, END_OF_TIME_US, Profile
+from blis.clients.profiles import active_windows
+from blis.clients.rates import END_OF_TIME_US, Profile
 from blis.clients.renewal import MAX_BLOCK, block_sizes
-from blis.clients.source import Block, ClientSource, Row, capped_block, facts_of
+from blis.clients.source import Block, ClientSource, Member, Row, capped_block, facts_of
 from blis.rng import stream
 from blis.spec.client import ClientSpec
 from blis.spec.distributions import Distribution
@@ -88,20 +89,21 @@ class Waiting:
     sessions at all.
     """
 
-    def __init__(self, client: ClientSpec, seed: int) -> None:
+    def __init__(self, client: ClientSpec, seed: int, member: Member | None = None) -> None:
         session = client.session
-        self.facts = facts_of(client)
+        self.facts = facts_of(client) if member is None else member.facts
         self.max_output_tokens = client.max_output_tokens or 0
         self.timeout_us = client.timeout or (None if session is None else _TIMEOUT_US)
         self.in_sessions = session is not None
         self.accumulates = session is not None and session.context_growth == "accumulate"
         self.single = session is not None and session.single_session
+        self.not_before_us = 0 if member is None else member.not_before_us
         self._client = client
         self._seed = seed
 
     def _draw(self, starts: Iterator[IntArray]) -> Iterator[SessionBlock]:
         """Iterate over the sessions that start at these times, in blocks of about as many rounds as any block has."""
-        named = partial(stream, self._seed, self._client.id)
+        named = partial(stream, self._seed, self.facts.client_id)
         columns = ColumnSampler(self._client, named)
         session = self._client.session
         rounds_of = None if session is None else lengths(session.max_rounds, partial(named, "rounds"))
@@ -125,10 +127,10 @@ class Waiting:
 class SessionSource(Waiting):
     """A client whose sessions start by its arrival process."""
 
-    def __init__(self, client: ClientSpec, profile: Profile, seed: int) -> None:
-        super().__init__(client, seed)
+    def __init__(self, client: ClientSpec, profile: Profile, seed: int, member: Member | None = None) -> None:
+        super().__init__(client, seed, member)
         # Sessions start when a client would send single requests.
-        self._starts = ClientSource(client, profile, seed)
+        self._starts = ClientSource(client, profile, seed, member)
 
     def expected(self, end_us: int) -> float:
         """Return the mean number of sessions that start in [0, end_us)."""
@@ -154,13 +156,11 @@ class ClosedLoopSource(Waiting):
     ``k * ramp_up / concurrency`` after the first one opens.
     """
 
-    def __init__(self, client: ClientSpec, seed: int) -> None:
-        super().__init__(client, seed)
+    def __init__(self, client: ClientSpec, seed: int, member: Member | None = None) -> None:
+        super().__init__(client, seed, member)
         assert client.concurrency is not None
         self.concurrency = client.concurrency
-        self.windows = ALWAYS
-        if client.lifecycle is not None:
-            self.windows = tuple((window.start_us, window.end_us) for window in client.lifecycle.ordered)
+        self.windows = active_windows(client)
         self._ramp_up_us = client.ramp_up_us or 0
 
     def start_us(self, worker: int) -> int:

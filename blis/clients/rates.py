@@ -165,9 +165,9 @@ def shared_profiles(
     exact = [[Fraction(repr(float(fraction))) for fraction in own] for own in fractions]
     most = [max(own) for own in exact]
     total = sum(most, Fraction(0))
-    if total == 0:
-        return [RateProfile(0.0) for _ in exact]
     active = [tuple(own) or ALWAYS for own in windows]
+    if total == 0:
+        return [RateProfile(0.0, own) for own in active]
     clock = _shared_clock([[fraction / total for fraction in own] for own in exact], active)
     return [
         RateProfile(float(top / total) * aggregate_rate, at, clock, _weights(own, top))

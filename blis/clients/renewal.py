@@ -15,26 +15,26 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from blis.clients.arrivals import FloatArray, GapSampler, unit_gaps
-from blis.clients.lengths import Streams
-from blis.clients.rates import Profile
+from blis.clients.rates import END_OF_TIME_US, Profile
+from blis.rng import Streams
 from blis.spec.arrival import ArrivalSpec
 from blis.spec.client import ClientSpec
 
-__all__ = ["MAX_BLOCK", "Gaps", "Turn", "block_sizes", "taking_turns", "unit_sums"]
+__all__ = ["MAX_BLOCK", "Gaps", "Turn", "arrival_turns", "block_sizes", "taking_turns", "unit_sums"]
 
 MAX_BLOCK = 4096
 _MIN_BLOCK = 8
 
 
 class Gaps:
-    """The gaps of one process, which may be given back where they weren't needed."""
+    """The gaps of one process, ``first`` before those drawn; they may be given back where they weren't needed."""
 
     __slots__ = ("_returned", "_rng", "_sampler")
 
-    def __init__(self, sampler: GapSampler, rng: np.random.Generator) -> None:
+    def __init__(self, sampler: GapSampler, rng: np.random.Generator, first: float | None = None) -> None:
         self._sampler = sampler
         self._rng = rng
-        self._returned = np.empty(0)
+        self._returned = np.empty(0) if first is None else np.array([first])
 
     def take(self, n: int) -> FloatArray:
         """Return the next n gaps, float64, shape (n,)."""
@@ -53,28 +53,44 @@ Turn = tuple[float, Gaps]
 """Until which sum (excluded) which process is in force."""
 
 
-def unit_sums(client: ClientSpec, profile: Profile, named: Streams, likely: float) -> Iterator[FloatArray]:
+def unit_sums(
+    client: ClientSpec, profile: Profile, named: Streams, likely: float, first: float | None = None
+) -> Iterator[FloatArray]:
     """Iterate over the sums of a client's gaps, float64, in blocks fit for ``likely`` of them in all.
 
     ``named(*purpose)`` gives the client's random streams: one for its own arrival process, and one for each other that
-    a window names. The sums go on for ever, or at least to the end of the client's last window.
+    a window names. With ``first``, that is the first gap. The sums go on for ever, or at least to the end of the
+    client's last window.
+    """
+    turns: list[tuple[int, Gaps]] = []
+    processes: dict[ArrivalSpec, Gaps] = {}
+    for end_us, arrival in arrival_turns(client):
+        if arrival not in processes:
+            names = () if arrival == client.arrival else _names(arrival)
+            sampler = unit_gaps(arrival.process, arrival.cv)
+            processes[arrival] = Gaps(sampler, named("arrival", *names), None if turns else first)
+        turns.append((end_us, processes[arrival]))
+    if len(turns) == 1:
+        return taking_turns([(math.inf, turns[0][1])], likely)
+    return taking_turns([(profile.expected(end_us), gaps) for end_us, gaps in turns], likely)
+
+
+def arrival_turns(client: ClientSpec) -> list[tuple[int, ArrivalSpec]]:
+    """Return the arrival processes of a client in order, each with the time in microseconds until which it holds.
+
+    Two that follow each other are different; there is at least one.
     """
     own = client.arrival
     assert own is not None, "only closed loops have none"
-    windows = () if client.lifecycle is None else client.lifecycle.ordered
-    processes = {own: Gaps(unit_gaps(own.process, own.cv), named("arrival"))}
-    turns: list[tuple[int, Gaps]] = []
-    for window in windows:
+    if client.lifecycle is None:
+        return [(END_OF_TIME_US, own)]
+    turns: list[tuple[int, ArrivalSpec]] = []
+    for window in client.lifecycle.ordered:
         arrival = window.arrival or own
-        if arrival not in processes:
-            processes[arrival] = Gaps(unit_gaps(arrival.process, arrival.cv), named("arrival", *_names(arrival)))
-        gaps = processes[arrival]
-        if turns and turns[-1][1] is gaps:
+        if turns and turns[-1][1] == arrival:
             turns.pop()
-        turns.append((window.end_us, gaps))
-    if len(turns) > 1:
-        return taking_turns([(profile.expected(end_us), gaps) for end_us, gaps in turns], likely)
-    return taking_turns([(math.inf, turns[0][1] if turns else processes[own])], likely)
+        turns.append((window.end_us, arrival))
+    return turns
 
 
 def _names(arrival: ArrivalSpec) -> tuple[str, ...]:
@@ -112,8 +128,10 @@ def block_sizes(expected: float) -> Iterator[int]:
     Sizes lie between 8 and 4096, so that a client with few requests costs little and one with many runs fast.
     """
     size = _MIN_BLOCK
-    if expected > _MIN_BLOCK:
-        size = MAX_BLOCK if expected >= MAX_BLOCK else min(MAX_BLOCK, int(expected + 2 * math.sqrt(expected)) + 1)
+    if expected >= MAX_BLOCK:
+        size = MAX_BLOCK
+    elif expected > 1:
+        size = max(_MIN_BLOCK, min(MAX_BLOCK, int(expected + 3 * math.sqrt(expected)) + 1))
     while True:
         yield size
         size = min(MAX_BLOCK, 2 * size)

@@ -47,6 +47,7 @@ class ChunkSource:
 
     max_output_tokens = 0
     timeout_us = None
+    not_before_us = 0
 
     def __init__(
         self,

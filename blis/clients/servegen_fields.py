@@ -19,8 +19,9 @@ import numpy as np
 
 from blis.clients.arrivals import FloatArray, IntArray
 from blis.clients.columns import Columns
-from blis.clients.lengths import InverseCdf, Streams, item_sums, whole
+from blis.clients.lengths import InverseCdf, item_sums, whole
 from blis.errors import BlisError
+from blis.rng import Streams
 from blis.spec.servegen_pdf import Pdf
 
 __all__ = ["WindowFields", "check_fields"]

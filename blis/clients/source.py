@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,16 @@ from blis.request import ClientFacts, Parts
 from blis.rng import stream
 from blis.spec.client import ClientSpec
 
-__all__ = ["Block", "ClientSource", "Row", "Source", "capped_block", "facts_of"]
+__all__ = ["Block", "ClientSource", "Member", "Row", "Source", "capped_block", "facts_of"]
 
 Row = tuple[int, int, int, bool, Parts | None, float]
 """arrival_us, input_tokens, output_tokens, capped, parts, reason_ratio of one request."""
+
+_SMALL_BLOCK = 64
+"""A first block of fewer requests is drawn again if another is needed, so that meanwhile no streams are kept."""
+
+# Without a count they never change, so that all blocks can share them.
+_NOT_CAPPED, _NO_PARTS, _NO_REASONING = repeat(False), repeat(None), repeat(0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,9 @@ class Block:
             self.arrival_us.tolist(),
             columns.input_tokens.tolist(),
             columns.output_tokens.tolist(),
-            repeat(False) if self.capped is None else self.capped.tolist(),
-            repeat(None) if columns.parts is None else map(tuple, columns.parts.tolist()),
-            repeat(0.0) if columns.reason_ratio is None else columns.reason_ratio.tolist(),
+            _NOT_CAPPED if self.capped is None else self.capped.tolist(),
+            _NO_PARTS if columns.parts is None else map(tuple, columns.parts.tolist()),
+            _NO_REASONING if columns.reason_ratio is None else columns.reason_ratio.tolist(),
             strict=False,
         )
 
@@ -58,7 +64,8 @@ class Block:
 class Source(Protocol):
     """The open-loop traffic of one client.
 
-    ``max_output_tokens`` is 0 without a cap, ``timeout_us`` None without a timeout.
+    ``max_output_tokens`` is 0 without a cap, ``timeout_us`` None without a timeout. Nothing arrives before
+    ``not_before_us``, until when the client needs no process.
     """
 
     @property
@@ -67,6 +74,8 @@ class Source(Protocol):
     def max_output_tokens(self) -> int: ...
     @property
     def timeout_us(self) -> int | None: ...
+    @property
+    def not_before_us(self) -> int: ...
 
     def expected(self, end_us: int) -> float:
         """Return the mean number of arrivals in [0, end_us)."""
@@ -94,13 +103,34 @@ def facts_of(client: ClientSpec) -> ClientFacts:
     )
 
 
-class ClientSource:
-    """The requests of a client that a workload describes by its distributions."""
+class Member(NamedTuple):
+    """One of a cohort: its facts, its first gap, of unit rate, and a time before which it sends nothing."""
 
-    def __init__(self, client: ClientSpec, profile: Profile, seed: int) -> None:
-        self.facts = facts_of(client)
+    facts: ClientFacts
+    first_gap: float
+    not_before_us: int
+
+
+class ClientSource:
+    """The requests of a client that a workload describes by its distributions, or of a ``member`` of a cohort."""
+
+    __slots__ = (
+        "_client",
+        "_first_gap",
+        "_profile",
+        "_seed",
+        "facts",
+        "max_output_tokens",
+        "not_before_us",
+        "timeout_us",
+    )
+
+    def __init__(self, client: ClientSpec, profile: Profile, seed: int, member: Member | None = None) -> None:
+        self.facts = facts_of(client) if member is None else member.facts
         self.max_output_tokens = client.max_output_tokens or 0
         self.timeout_us = client.timeout
+        self.not_before_us = 0 if member is None else member.not_before_us
+        self._first_gap = None if member is None else member.first_gap
         self._client = client
         self._profile = profile
         self._seed = seed
@@ -111,19 +141,21 @@ class ClientSource:
 
     def blocks(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[Block]:
         """Iterate over the requests that arrive in [0, end_us)."""
-        columns = ColumnSampler(self._client, self.named)
-        chunks = self._chunks(end_us, likely)
-        more = True
+        columns, chunks = ColumnSampler(self._client, self.named), self._chunks(end_us, likely)
+        more, done = True, 0
         while more:
             arrivals, more = next(chunks)
             made = [capped_block(arrivals, columns.columns(arrivals), self.max_output_tokens)]
-            given = len(arrivals) > 0
-            # Many clients wait in their last block for long: nothing is kept that isn't needed any more.
+            fresh, done = done == 0, done + len(arrivals)
+            # Many clients wait in their only block for long: nothing is kept that they may never need again.
             del arrivals
-            if not more:
+            if not more or (fresh and done < _SMALL_BLOCK):
                 del columns, chunks
-            if given:
+            if len(made[0].arrival_us):
                 yield made.pop()
+            if more and fresh and done < _SMALL_BLOCK:
+                columns, chunks = ColumnSampler(self._client, self.named), self._chunks(end_us, likely)
+                columns.columns(next(chunks)[0])
 
     def arrivals(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[IntArray]:
         """Iterate over the arrivals in [0, end_us) alone, in blocks: int64 microseconds, strictly increasing."""
@@ -136,7 +168,7 @@ class ClientSource:
         if expected > 0:
             end_us = min(end_us, END_OF_TIME_US)
             likely = expected if likely is None else min(likely, expected)
-            for sums in unit_sums(self._client, self._profile, self.named, likely):
+            for sums in unit_sums(self._client, self._profile, self.named, likely, self._first_gap):
                 arrivals = whole_microseconds(self._profile.times(sums), last)
                 kept = int(np.searchsorted(arrivals, end_us))
                 if kept < len(sums):

@@ -11,7 +11,7 @@ from blis.metrics.stretch import Stretch
 from blis.metrics.view import AsRecorded, IntArray
 from blis.network import jitter_key, round_trip_us, transfer_us
 from blis.spec.multimodal import MEDIA
-from blis.trace import MISSING, NetworkFacts, TraceHeader
+from blis.trace import MISSING, NetworkFacts, TraceHeader, facts_for
 from blis.units import BYTES_PER_TOKEN
 
 __all__ = ["ClientView", "has_client_view"]
@@ -76,7 +76,7 @@ class ClientView:
         self._clients = clients
         # The code of a row without a client is -1: the last.
         names = (*clients, "")
-        networks = [self._networks.get(name) for name in names]
+        networks = [facts_for(self._networks, name) for name in names]
         for name in NetworkFacts.model_fields:
             neutral = _NEUTRAL.get(name, 0.0)
             found = [getattr(network, name, None) for network in networks]

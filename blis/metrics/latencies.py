@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from blis.metrics.stretch import Stretch, stretches
 from blis.metrics.view import View
-from blis.trace import MISSING, SloFacts, Trace
+from blis.trace import MISSING, SloFacts, Trace, facts_for
 
 __all__ = ["KINDS", "Kind", "Targets", "latency", "of_completed"]
 
@@ -98,7 +98,7 @@ class Targets:
     def _find_limits(self, clients: Sequence[str]) -> None:
         self._clients = clients
         for kind in _TARGETS:
-            found = [getattr(self._by_client.get(client), kind, None) for client in (*clients, "")]
+            found = [getattr(facts_for(self._by_client, client), kind, None) for client in (*clients, "")]
             self._limits[kind] = np.array([MISSING if limit is None else limit for limit in found], np.int64)
 
     def _values(self, kind: str, stretch: Stretch, view: View) -> npt.NDArray[Any]:

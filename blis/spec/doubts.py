@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from blis.spec.client import ClientSpec
+from blis.spec.cohort import CohortSpec
 from blis.spec.population import levels
 from blis.spec.strict import Finding, Path
 
@@ -21,23 +22,32 @@ def doubts(spec: WorkloadSpec) -> Iterator[Finding]:
         if getattr(spec, key) == 0:
             yield (key,), f"is 0: no requests will be sent; leave {key} out for no such limit"
     shared = spec.aggregate_rate > 0
-    open_loop = [client for client in spec.clients if client.concurrency is None]
-    silent = not shared and open_loop and not any(any(levels(client, shared=False)) for client in open_loop)
+    open_loop = [sender for sender in spec.senders if sender.concurrency is None]
+    silent = not shared and open_loop and not any(_sends(sender, shared=False) for sender in open_loop)
     if silent:
-        yield ("aggregate_rate",), "is 0 and no client has a rate of its own: the clients will send no requests"
-    if shared and spec.clients and not open_loop:
+        who = "client" if spec.clients or not spec.cohorts else "cohort"
+        yield ("aggregate_rate",), f"is 0 and no {who} has a rate of its own: the {who}s will send no requests"
+    if shared and spec.senders and not open_loop:
         yield ("aggregate_rate",), "isn't used, since every client has concurrency, which needs no rate"
-    for index, client in enumerate(spec.clients):
-        sends = client.concurrency is not None or any(levels(client, shared=shared))
+    places = [(key, index) for key in ("clients", "cohorts") for index in range(len(getattr(spec, key)))]
+    for place, sender in zip(places, spec.senders, strict=True):
+        who = place[0].removesuffix("s")
+        sends = sender.concurrency is not None or _sends(sender, shared=shared)
         if shared and not sends:
-            yield ("clients", index, "rate_fraction"), "is 0: this client will send no requests"
+            yield (*place, "rate_fraction"), f"is 0: this {who} will send no requests"
         elif not sends and not silent:
-            yield ("clients", index), "has no rate of its own while aggregate_rate is 0: it will send no requests"
+            yield place, "has no rate of its own while aggregate_rate is 0: it will send no requests"
         if shared:
-            for place in _rates(client):
-                yield ("clients", index, *place, "rate"), "isn't used, since aggregate_rate is above 0"
-        if client.prefix_group and client.prefix_length == 0:
-            yield ("clients", index, "prefix_group"), "shares nothing, since prefix_length is 0 or absent"
+            for part in _rates(sender):
+                yield (*place, *part, "rate"), "isn't used, since aggregate_rate is above 0"
+        if sender.prefix_group and sender.prefix_length == 0:
+            yield (*place, "prefix_group"), "shares nothing, since prefix_length is 0 or absent"
+
+
+def _sends(sender: ClientSpec, *, shared: bool) -> bool:
+    """Whether a client or cohort has any rate."""
+    spiked = isinstance(sender, CohortSpec) and sender.spike is not None and bool(sender.spike.trace_rate)
+    return spiked or any(levels(sender, shared=shared))
 
 
 def _rates(client: ClientSpec) -> Iterator[Path]:

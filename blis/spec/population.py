@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from blis.spec.client import ClientSpec
+from blis.spec.names import cohort_of
 from blis.spec.strict import Finding, is_number, lookup, shown
 
 __all__ = ["levels", "population_findings"]
@@ -24,20 +25,27 @@ def levels(client: ClientSpec, *, shared: bool) -> tuple[float, ...]:
     return tuple(own if level is None else level for level in given)
 
 
-def population_findings(clients: Sequence[Any], aggregate: Any) -> Iterator[Finding]:
-    """Yield what is wrong between raw ``clients`` under a raw ``aggregate`` rate."""
-    first: dict[str, int] = {}
-    for index, client in enumerate(clients):
-        identity = lookup(client, "id")
-        if isinstance(identity, str) and first.setdefault(identity, index) != index:
-            text = f"{shown(identity)} is the id of clients[{first[identity]}] too; ids must be unique"
-            yield ("clients", index, "id"), text
-        if (missing := _missing_rate(client, aggregate)) is not None:
-            yield ("clients", index, "rate_fraction"), missing
+def population_findings(senders: Mapping[str, Sequence[Any]], aggregate: Any) -> Iterator[Finding]:
+    """Yield what is wrong between raw ``senders``, clients and cohorts by key, under a raw ``aggregate`` rate."""
+    places = [(key, index, sender) for key, items in senders.items() for index, sender in enumerate(items)]
+    first: dict[str, str] = {}
+    cohorts = {identity for cohort in senders.get("cohorts", ()) if isinstance(identity := lookup(cohort, "id"), str)}
+    for key, index, sender in places:
+        identity, place = lookup(sender, "id"), f"{key}[{index}]"
+        if isinstance(identity, str):
+            if first.setdefault(identity, place) != place:
+                text = f"{shown(identity)} is the id of {first[identity]} too; ids must be unique"
+                yield (key, index, "id"), text
+            cohort = cohort_of(identity)
+            if cohort in cohorts:
+                text = f"{shown(identity)} is kept for a member of the cohort {shown(cohort)}; choose another id"
+                yield (key, index, "id"), text
+        if (missing := _missing_rate(sender, aggregate)) is not None:
+            yield (key, index, "rate_fraction"), missing
 
 
 def _missing_rate(client: Any, aggregate: Any) -> str | None:
-    """Say what is wrong where a client doesn't tell how much it sends."""
+    """Say what is wrong where a client or cohort doesn't tell how much it sends."""
     if not isinstance(client, Mapping | ClientSpec) or _gives(client, "rate_fraction"):
         return None
     if lookup(client, "concurrency") is not None:

@@ -5,7 +5,7 @@ All times are whole microseconds (in YAML also text with a unit), all rates requ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ from blis.errors import Problem, SpecError
 from blis.rng import DEFAULT_SEED
 from blis.spec.arrival import ArrivalSpec
 from blis.spec.client import ClientSpec, NetworkSpec, SloTargets
+from blis.spec.cohort import CohortSpec
 from blis.spec.distributions import Constant, Distribution, Empirical, Exponential, Gaussian, Lognormal, ParetoLognormal
 from blis.spec.doubts import doubts
 from blis.spec.fields import Checked, Count, Micros, NonNegative, refusal
@@ -43,6 +44,7 @@ from blis.spec.upgrade import CURRENT_VERSION, VERSIONS, upgrade
 __all__ = [
     "ArrivalSpec",
     "ClientSpec",
+    "CohortSpec",
     "Constant",
     "Distribution",
     "Empirical",
@@ -83,10 +85,10 @@ _Version = Annotated[
 
 
 class WorkloadSpec(StrictModel):
-    """A workload: clients, ServeGen data or both, with what ends it (``horizon``, ``num_requests`` or both).
+    """A workload: clients, cohorts, ServeGen data or all of them, with what ends it (``horizon``, ``num_requests``).
 
-    Where ``aggregate_rate`` is above 0, clients share it by their rate_fraction; where it is 0, each client sends at
-    its own ``rate`` and ServeGen data at the measured rates. The same spec and seed give the same requests.
+    Where ``aggregate_rate`` is above 0, clients and cohorts share it by their rate_fraction; where it is 0, each sends
+    at its own ``rate`` and ServeGen data at the measured rates. The same spec and seed give the same requests.
     """
 
     version: _Version = Field(default=CURRENT_VERSION, description='Version of this format: "2"; "1" is upgraded.')
@@ -100,6 +102,7 @@ class WorkloadSpec(StrictModel):
         default=None, description="Arrivals stop at this time; what is in flight then drains."
     )
     clients: tuple[ClientSpec, ...] = Field(default=(), description="The clients; their order changes nothing.")
+    cohorts: tuple[CohortSpec, ...] = Field(default=(), description="Populations of clients that are alike.")
     servegen_data: ServeGenSpec | None = Field(default=None, description="Measured data; each chunk becomes a client.")
 
     _text: str | None = PrivateAttr(None)
@@ -112,6 +115,11 @@ class WorkloadSpec(StrictModel):
         if self._text is not None:
             return self._text
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    @property
+    def senders(self) -> tuple[ClientSpec, ...]:
+        """The clients and cohorts: all who share rates."""
+        return *self.clients, *self.cohorts
 
     @property
     def base_dir(self) -> Path:
@@ -150,17 +158,22 @@ class WorkloadSpec(StrictModel):
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
         """There is somebody who sends, an end, and a share for everyone; ids are unique."""
-        clients = raw.get("clients")
-        clients = clients if isinstance(clients, list | tuple) else [None] if clients else []
-        if not clients and not lookup(raw.get("servegen_data"), "path"):
+        senders = {key: _items(raw.get(key)) for key in ("clients", "cohorts")}
+        written = any(senders.values())
+        if not written and not lookup(raw.get("servegen_data"), "path"):
             yield ("clients",), _NO_CLIENTS
-        spanned = not clients and lookup(raw.get("servegen_data"), "span_end") is not None
+        spanned = not written and lookup(raw.get("servegen_data"), "span_end") is not None
         if raw.get("horizon") is None and raw.get("num_requests") is None and not spanned:
             yield (), _ENDLESS
         aggregate = raw.get("aggregate_rate")
-        if clients and raw.get("servegen_data") is not None and is_number(aggregate) and aggregate > 0:
+        if written and raw.get("servegen_data") is not None and is_number(aggregate) and aggregate > 0:
             yield ("aggregate_rate",), f"{_NO_SHARES}; found {shown(aggregate)}"
-        yield from population_findings(clients, aggregate)
+        yield from population_findings(senders, aggregate)
+
+
+def _items(value: Any) -> Sequence[Any]:
+    """Return a raw list's items; where something else is given, one that can't be read."""
+    return value if isinstance(value, list | tuple) else [None] if value else []
 
 
 def workload_of(spec: WorkloadSpec | Mapping[str, Any] | str | Path) -> WorkloadSpec:

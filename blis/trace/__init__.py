@@ -9,7 +9,7 @@ from __future__ import annotations
 from blis.trace.chunks import ChunkTimes
 from blis.trace.columns import COLUMNS, MISSING, ArrayColumns, Column, Columns, TextColumn
 from blis.trace.files import TraceFiles, check_writable
-from blis.trace.header import NetworkFacts, SloFacts, TraceHeader
+from blis.trace.header import NetworkFacts, SloFacts, TraceHeader, facts_for
 from blis.trace.histogram import Histogram
 from blis.trace.segments import SegmentTable
 from blis.trace.status import FINISH_CODES, FINISH_REASONS, STATUS_CODES, STATUSES, FinishReason, Status
@@ -40,5 +40,6 @@ __all__ = [
     "TraceFiles",
     "TraceHeader",
     "check_writable",
+    "facts_for",
     "write_trace",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import yaml
@@ -16,12 +16,25 @@ from pydantic import Field
 from blis.errors import SpecError, TraceError
 from blis.spec.fields import Count, Micros, NonNegative, Positive, Text
 from blis.spec.multimodal import MEDIA
+from blis.spec.names import cohort_of
 from blis.spec.strict import StrictModel, load_yaml, validate
 
 if TYPE_CHECKING:
+    from blis.spec.client import ClientSpec
     from blis.spec.workload import WorkloadSpec
 
-__all__ = ["READABLE_VERSIONS", "TRACE_VERSION", "Mode", "NetworkFacts", "SloFacts", "TraceHeader", "networks_of"]
+__all__ = [
+    "READABLE_VERSIONS",
+    "TRACE_VERSION",
+    "Mode",
+    "NetworkFacts",
+    "SloFacts",
+    "TraceHeader",
+    "facts_for",
+    "networks_of",
+]
+
+Facts = TypeVar("Facts")
 
 Mode = Literal["generated", "simulated", "real", "replayed"]
 
@@ -60,7 +73,8 @@ class TraceHeader(StrictModel):
     ``mode``: generated (arrivals and lengths only), simulated, real (observed from a client) or replayed (another
     trace's requests, simulated). Times in rows count from the run's start; ``epoch_us`` says when that was in a real
     trace, in microseconds since 1970. ``warm_up_requests`` rows, by request id, come before the measurement proper.
-    ``spec`` is the workload's text as it was written. ``network`` and ``slo_targets`` go by client id. ``run`` holds
+    ``spec`` is the workload's text as it was written. ``network`` and ``slo_targets`` go by client id, those of a
+    cohort's members by the cohort's id and ``-*`` (see :func:`facts_for`). ``run`` holds
     what was counted over the run as a whole: ``span_us``, ``horizon_us``, ``claimed_blocks``, ``allocated_blocks``,
     ``pools`` (pool by instance) and more.
 
@@ -108,7 +122,6 @@ class TraceHeader(StrictModel):
     @classmethod
     def of_workload(cls, workload: WorkloadSpec, run: Mapping[str, Any], **facts: Any) -> TraceHeader:
         """The header of a run of ``workload``: what it says itself, what was counted (``run``), and other ``facts``."""
-        clients = workload.clients
         said = {
             "aggregate_rate": workload.aggregate_rate,
             "horizon_us": workload.horizon,
@@ -119,7 +132,9 @@ class TraceHeader(StrictModel):
             seed=workload.seed,
             network=networks_of(workload),
             slo_targets={
-                client.id: SloFacts(**client.slo_targets.model_dump()) for client in clients if client.slo_targets
+                name: SloFacts(**sender.slo_targets.model_dump())
+                for name, sender in _named(workload)
+                if sender.slo_targets
             },
             run={**run, **{key: value for key, value in said.items() if value is not None}},
             **facts,
@@ -158,19 +173,40 @@ class TraceHeader(StrictModel):
 
 
 def networks_of(workload: WorkloadSpec) -> dict[str, NetworkFacts]:
-    """The networks of a workload's clients, by client id; clients without one are left out."""
+    """The networks of a workload's clients and cohorts, as a header has them; those without one are left out."""
     found: dict[str, NetworkFacts] = {}
-    for client in workload.clients:
-        if client.network is None:
+    for name, sender in _named(workload):
+        if sender.network is None:
             continue
-        media = {} if client.multimodal is None else {key: getattr(client.multimodal, key) for key in _MEDIA_BYTES}
-        found[client.id] = NetworkFacts(
-            rtt_ms=client.network.rtt_ms,
-            bandwidth_mbps=client.network.bandwidth_mbps or None,
-            jitter_ms=client.network.jitter_ms or None,
+        media = {} if sender.multimodal is None else {key: getattr(sender.multimodal, key) for key in _MEDIA_BYTES}
+        found[name] = NetworkFacts(
+            rtt_ms=sender.network.rtt_ms,
+            bandwidth_mbps=sender.network.bandwidth_mbps or None,
+            jitter_ms=sender.network.jitter_ms or None,
             **media,
         )
     return found
+
+
+def _named(workload: WorkloadSpec) -> Iterator[tuple[str, ClientSpec]]:
+    """Iterate over clients and cohorts with the names under which a header has what they say."""
+    for client in workload.clients:
+        yield client.id, client
+    for cohort in workload.cohorts:
+        yield f"{cohort.id}-*", cohort
+
+
+def facts_for(facts: Mapping[str, Facts], client_id: str) -> Facts | None:
+    """Return what a header's ``network`` or ``slo_targets`` say of a client, by its own id or by its cohort's.
+
+    >>> facts_for({"web-*": 1, "api": 2}, "web-17"), facts_for({"web-*": 1, "api": 2}, "web")
+    (1, None)
+    """
+    known = facts.get(client_id)
+    if known is not None:
+        return known
+    cohort = cohort_of(client_id)
+    return None if cohort is None else facts.get(f"{cohort}-*")
 
 
 def _without_none(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_a_total_rate_contradicts_rates_of_their_own(refused: Refused, folder: P
     (folder / "own.yaml").write_text(text.replace("rate_fraction: 0.7", "rate: 3").replace("rate_fraction", "rate"))
     assert refused("simulate", "own.yaml", "--rate", 5) == [
         "command line: --rate: is a total for clients to share, but own.yaml gives them rates of their own"
-        " (clients[0].rate is 3); change those, or give each client a rate_fraction in their place"
+        " (clients[0].rate is 3); change those, or give each a rate_fraction in their place"
     ]
 
 

@@ -198,7 +198,7 @@ def test_block_sizes_follow_what_is_expected() -> None:
         return [next(sizes) for _ in range(n)]
 
     assert first(0.3) == [8, 16, 32, 64]
-    assert first(100.0) == [121, 242, 484, 968]
+    assert first(100.0) == [131, 262, 524, 1048]
     assert first(1e12) == [4096, 4096, 4096, 4096]
     assert END_OF_TIME_US == 9_007_199_254_740_992
 

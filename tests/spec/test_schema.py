@@ -22,6 +22,8 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 # What the schema can't say: rules between values, in files, or in the YAML text itself.
 BEYOND_THE_SCHEMA = {
+    "cohort-ids",
+    "cohort-with-concurrency",
     "concurrency-with-rate",
     "cv-of-poisson",
     "duplicate-client-id",
