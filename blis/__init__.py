@@ -15,7 +15,7 @@ __all__ = ["__version__", "calibrate", "generate", "simulate"]
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from blis.calibration import calibrate
+    from blis.calibration.calibration import calibrate
     from blis.generation import generate
     from blis.simulation import simulate
 else:

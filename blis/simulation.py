@@ -17,7 +17,7 @@ from blis.cluster.virtual_time import VirtualTime
 from blis.errors import BlisError
 from blis.rng import DEFAULT_SEED
 from blis.spec import catalogue
-from blis.spec.deployment import DeploymentSpec, deployment_from_dict, load_deployment
+from blis.spec.deployment import DeploymentSpec, deployment_of
 from blis.spec.instance import InstanceConfig
 from blis.spec.replay import ReplaySpec
 from blis.spec.strict import validate
@@ -75,7 +75,7 @@ def simulate(
     ([100000, 200000, 300000], ['ok', 'ok', 'ok'])
     """
     workload = workload_of(spec)
-    cluster_spec = _deployment(deployment)
+    cluster_spec = deployment_of(deployment)
     for doubt in workload.warnings:
         warn(doubt)
     env = VirtualTime()
@@ -156,7 +156,7 @@ def replay(
     }
     options = validate(ReplaySpec, _given(given), file="<replay>")
     recorded = read_any(trace) if isinstance(trace, str | Path) else trace
-    return _replayed(recorded, _deployment(deployment), options, progress, warn)
+    return _replayed(recorded, deployment_of(deployment), options, progress, warn)
 
 
 def _replayed(
@@ -200,14 +200,6 @@ def _replayed(
         }
     )
     return Trace.from_table(cluster.table, header, cluster.itl, player.request_ids())
-
-
-def _deployment(deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None) -> DeploymentSpec:
-    if isinstance(deployment, DeploymentSpec):
-        return deployment
-    if deployment is None:
-        return DeploymentSpec()
-    return deployment_from_dict(dict(deployment)) if isinstance(deployment, Mapping) else load_deployment(deployment)
 
 
 def _check_models(workload: WorkloadSpec, configs: Sequence[InstanceConfig]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blis.calibration.calibrate import calibrate
+from blis.calibration.calibration import calibrate
 from blis.calibration.figures import Bias, Comparison, Estimate, Figure, Ks, Qq, Rating
 from blis.calibration.results import Calibration
 

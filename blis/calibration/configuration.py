@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from blis.errors import BlisError
 from blis.spec import catalogue
-from blis.spec.deployment import DeploymentSpec, deployment_from_dict
-from blis.spec.instance import InstanceConfig, InstanceKeys
+from blis.spec.catalogue import Gpu, ModelShape
+from blis.spec.deployment import DeploymentSpec, deployment_from_dict, deployment_of
+from blis.spec.instance import InstanceConfig
+from blis.spec.latency import LatencySpec
+from blis.spec.overrides import FLAGS
 from blis.trace import TraceHeader
 
 __all__ = ["Configuration", "Difference", "compare_configurations", "with_server_facts"]
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "model": ("model",),
+    "hardware": ("hardware",),
     "tp": ("tp", "tensor_parallel_size"),
     "max_num_seqs": ("max_num_seqs",),
     "max_num_batched_tokens": ("max_num_batched_tokens",),
@@ -23,8 +28,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "total_kv_blocks": ("total_kv_blocks", "num_gpu_blocks"),
     "max_model_len": ("max_model_len",),
     "async_scheduling": ("async_scheduling",),
+    "latency": (),
 }
-"""Settings of an instance that a server may tell, and the names it tells them by."""
+"""Settings of an instance, and the names by which a server may tell them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +60,43 @@ def compare_configurations(real: TraceHeader, simulated: TraceHeader) -> Configu
     """Compare a server's settings with those of a simulation; None where the simulated trace doesn't tell its own."""
     if simulated.deployment is None:
         return None
-    facts = _server_facts(real)
+    facts, defaults = _server_facts(real), DeploymentSpec().to_dict()
+    pools = simulated.deployment.get("pools") or ()
     result = Configuration()
     for name, value in _simulated_settings(simulated.deployment).items():
         if name in facts and _equal(name, facts[name], value):
             result.matched[name] = value
         elif name in facts:
             result.differing[name] = Difference(facts[name], value)
-        elif simulated.deployment.get(name) in (None, InstanceKeys.model_fields[name].default):
-            result.defaulted[name] = value
-        else:
+        elif any(name in pool for pool in pools) or simulated.deployment.get(name) not in (None, defaults.get(name)):
             result.given[name] = value
+        else:
+            result.defaulted[name] = value
     return result
 
 
-def with_server_facts(deployment: DeploymentSpec, real: TraceHeader) -> DeploymentSpec:
+def with_server_facts(
+    deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None, real: TraceHeader
+) -> DeploymentSpec:
     """Return the deployment with the server's settings in place of defaults; what was given stays.
+
+    Without any deployment, a trace that was simulated itself has its own.
 
     Raises:
         BlisError: no model was given, and the server's isn't in the catalogue.
         SpecError: the settings don't go together.
     """
-    given = deployment.model_fields_set.union(*(pool.model_fields_set for pool in deployment.pools))
-    facts = {name: value for name, value in _server_facts(real).items() if name not in given}
+    if deployment is None and real.server is None:
+        deployment = real.deployment
+    spec = deployment_of(deployment)
+    given = spec.model_fields_set.union(*(pool.model_fields_set for pool in spec.pools))
+    facts = {name: value for name, value in _server_facts(real).items() if name not in given and name in FLAGS}
     if "model" in facts:
         try:
             catalogue.model(str(facts["model"]))
         except BlisError as error:
             raise BlisError(f"the server's model isn't known, so say what to simulate with --model: {error}") from None
-    return deployment.with_overrides(**facts)
+    return spec.with_overrides(**facts)
 
 
 def _server_facts(header: TraceHeader) -> dict[str, Any]:
@@ -107,9 +121,20 @@ def _simulated_settings(deployment: Mapping[str, Any]) -> dict[str, Any]:
 
 def _common(configs: Sequence[InstanceConfig]) -> Iterator[tuple[str, Any]]:
     for name in _NAMES:
-        values = [config.model.name if name == "model" else getattr(config, name) for config in configs]
+        values = [_said(getattr(config, name)) for config in configs]
         different = list(dict.fromkeys(values))
         yield name, different[0] if len(different) == 1 else different
+
+
+def _said(value: Any) -> Any:
+    """Return a setting as a name or a number."""
+    match value:
+        case ModelShape() | Gpu():
+            return value.name
+        case LatencySpec():
+            return value.model
+        case _:
+            return value
 
 
 def _equal(name: str, server: Any, simulated: Any) -> bool:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from blis.cli import deployment_flags
 from blis.cli.calibration_flags import CalibrationFlags
+from blis.cli.deployment_flags import DeploymentFlags
 from blis.cli.exits import EX_MISSED
 from blis.cli.flags import takes_flags
 from blis.cli.outputs import check_writable
 from blis.cli.streams import write_out
-from blis.errors import BlisError
-from blis.spec.overrides import flag
+from blis.errors import BlisError, Problem, SpecError
+from blis.spec.overrides import COMMAND_LINE, flag
 from blis.spec.words import did_you_mean, listed
 
 if TYPE_CHECKING:
     from blis.calibration import Calibration, Rating
     from blis.calibration.history import Past
     from blis.report.blocks import Block
+    from blis.trace import NetworkFacts
 
 __all__ = ["app"]
 
@@ -29,6 +33,8 @@ _EPILOG = """\
 Examples:
 
   blis calibrate observed simulated
+
+  blis calibrate observed --hardware H100 --tp 2 --latency-model fitted.yaml
 
   blis calibrate observed simulated --calibration-output report.json --html report.html
 
@@ -49,24 +55,38 @@ def calibrate(
         str | None, typer.Argument(metavar="REAL", help="The observed trace: its prefix, header or data file.")
     ] = None,
     simulated: Annotated[
-        str | None, typer.Argument(metavar="SIM", help="The simulated trace of the same workload.")
+        str | None,
+        typer.Argument(
+            metavar="SIM", help="A simulated trace of the same workload. Default: REAL's requests are simulated."
+        ),
     ] = None,
     *,
     flags: CalibrationFlags,
+    cluster: DeploymentFlags,
 ) -> None:
-    """Say how well a simulation predicted an observed run: errors, correlation, distributions, and a rating."""
+    """Say how well a simulation predicted an observed run: errors, correlation, distributions, and a rating.
+
+    Without SIM, the requests of REAL are simulated on the spot, on a deployment as REAL's header describes the server;
+    a deployment file and flags say the rest, and take precedence.
+    """
     least = _rating(flags.fail_below)
     if real is None:
         _show_history(flags, least)
         return
-    if simulated is None:
-        raise BlisError("name the simulated trace too: blis calibrate REAL SIM")
-    _check(flags, [real, simulated])
+    given = [field.name for field in fields(cluster) if getattr(cluster, field.name) is not None]
+    if simulated is not None and given:
+        raise BlisError(f"{flag(given[0])}: {simulated} was simulated already; leave out one of them")
+    network = _network(flags)
+    _check(flags, [real] if simulated is None else [real, simulated], cluster.deployment)
+    deployment = deployment_flags.load(cluster) if given else None
 
     from blis.calibration import calibrate as compare
+    from blis.cli.progress import ProgressBar
 
     numbers = {name: getattr(flags, name) for name in ("warm_up_requests", "resamples", "seed")}
-    calibration = compare(real, simulated, **{name: value for name, value in numbers.items() if value is not None})
+    numbers = {name: value for name, value in numbers.items() if value is not None}
+    with ProgressBar(None, None, shown=simulated is None) as bar:
+        calibration = compare(real, simulated, deployment, network=network, progress=bar.callback, **numbers)
     pasts: list[Past] = []
     if flags.history is not None:
         from blis.calibration.history import keep, read_history
@@ -136,7 +156,7 @@ def _history_blocks(pasts: Sequence[Past]) -> list[Block]:
     return [history_grid(pasts, drift(pasts))]
 
 
-def _check(flags: CalibrationFlags, inputs: Sequence[str]) -> None:
+def _check(flags: CalibrationFlags, traces: Sequence[str], deployment: str | None) -> None:
     """Find out before the work whether its results can be written.
 
     Raises:
@@ -144,17 +164,35 @@ def _check(flags: CalibrationFlags, inputs: Sequence[str]) -> None:
     """
     from blis.trace.files import found
 
-    files = [path for trace in inputs for path in (found(trace).header, found(trace).data, found(trace).itl)]
+    files = [path for trace in traces for path in (found(trace).header, found(trace).data, found(trace).itl)]
     targets = {
         f"{flag(name)} {given}": [Path(given)]
         for name in ("calibration_output", "html")
         if (given := getattr(flags, name)) is not None
     }
-    check_writable(targets, files)
+    check_writable(targets, [*files, deployment])
+    if flags.history is not None and Path(flags.history).exists():
+        from blis.calibration.history import read_history
+
+        read_history(flags.history)
     if flags.html is not None:
         from blis.report.plots import plotting_code
 
         plotting_code()
+
+
+def _network(flags: CalibrationFlags) -> NetworkFacts | None:
+    given = {name: value for name in ("rtt_ms", "bandwidth_mbps") if (value := getattr(flags, name)) is not None}
+    if not given:
+        return None
+    from blis.spec.strict import validate
+    from blis.trace import NetworkFacts
+
+    try:
+        return validate(NetworkFacts, given)
+    except SpecError as error:
+        problems = [Problem(COMMAND_LINE, None, flag(problem.path), problem.message) for problem in error.problems]
+        raise SpecError(problems) from None
 
 
 def _rating(text: str | None) -> Rating | None:

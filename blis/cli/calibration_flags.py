@@ -24,6 +24,20 @@ class CalibrationFlags:
             rich_help_panel=_COMPARISON,
         ),
     ] = None
+    rtt_ms: Annotated[
+        float | None,
+        Option(
+            metavar="MS",
+            help="Round trip between clients and servers, added to simulated latencies. Default: what headers say.",
+            rich_help_panel=_COMPARISON,
+        ),
+    ] = None
+    bandwidth_mbps: Annotated[
+        float | None,
+        Option(
+            metavar="MBPS", help="Bandwidth of that way, in Mbit/s. Default: no limit.", rich_help_panel=_COMPARISON
+        ),
+    ] = None
     resamples: Annotated[
         int | None,
         Option(

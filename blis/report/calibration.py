@@ -34,6 +34,7 @@ _MATCHED = {
     "key": "client, session, round and client sequence",
     "order": "client, session, round and order of arrival",
 }
+_ONE = 1 - 1e-9
 _NOTES = (
     "Bias: mean of simulated minus real, over the real mean. An interval with 0 in it leaves its direction open.",
     "Output tokens/s are compared window by window; gaps of ITL don't go in pairs.",
@@ -189,4 +190,4 @@ def _interval(estimate: Estimate | None, number: Callable[[float], str]) -> str:
 
 def _two(value: float) -> str:
     """Return a number between -1 and 1 to three decimals; only 1 itself is 1.000."""
-    return f"{min(value, 0.999) if value < 1 else value:.3f}"
+    return f"{min(value, 0.999) if value < _ONE else value:.3f}"

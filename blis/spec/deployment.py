@@ -32,6 +32,7 @@ __all__ = [
     "PoolSpec",
     "RoutingSpec",
     "deployment_from_dict",
+    "deployment_of",
     "load_deployment",
     "parse_deployment",
 ]
@@ -239,6 +240,19 @@ class DeploymentSpec(InstanceKeys):
             raise in_flags(error) from None
         spec._origin = replace(self._origin, flags={**self._origin.flags, **{FLAGS[n][0]: flag(n) for n in given}})
         return spec
+
+
+def deployment_of(deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None) -> DeploymentSpec:
+    """Return the deployment given as a spec, as its plain data or as the path of its YAML file; the default for None.
+
+    Raises:
+        SpecError: with every problem.
+    """
+    if isinstance(deployment, DeploymentSpec):
+        return deployment
+    if deployment is None:
+        return DeploymentSpec()
+    return deployment_from_dict(deployment) if isinstance(deployment, Mapping) else load_deployment(deployment)
 
 
 def load_deployment(path: str | Path) -> DeploymentSpec:

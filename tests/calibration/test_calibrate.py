@@ -13,6 +13,7 @@ import pytest
 from blis.calibration import Calibration, Rating, calibrate
 from blis.errors import BlisError, TraceError
 from blis.rng import stream
+from blis.simulation import simulate
 from blis.trace import Histogram, NetworkFacts, Trace
 
 Make = Callable[..., Trace]
@@ -98,6 +99,57 @@ def test_a_round_trip_only_adds_a_round_trip(make: Make, latencies):
     for name, bias in (("ttft_us", 10_000), ("e2e_us", 10_000), ("tpot_us", 0)):
         size = result.overall[name].bias.size
         assert (size.value, size.low, size.high) == (pytest.approx(bias), pytest.approx(bias), pytest.approx(bias))
+
+
+def test_a_measured_round_trip_is_used_where_nothing_else_is_known(make: Make, latencies):
+    ttft, e2e = latencies
+    real = make(ttft + 250, e2e + 250, server={"rtt_us": 250})
+    assert compared(real, make(ttft, e2e, mode="simulated")).overall["e2e_us"].mape.value == 0
+    other = make(ttft, e2e, mode="simulated", network={"client": NetworkFacts(rtt_ms=1)})
+    assert compared(real, other).overall["e2e_us"].bias.size.value == pytest.approx(750)
+
+
+def test_requests_of_the_real_trace_are_simulated_on_the_spot(make: Make, latencies):
+    server = {"max_num_seqs": 4, "block_size": 32, "total_kv_blocks": 500, "max_model_len": 4096, "model": "qwen3-14b"}
+    real = make(*latencies, server=server, warm_up_requests=20)
+    result = compared(real, deployment={"hardware": "A100-80", "tp": 2})
+    assert result.simulated.mode == "replayed"
+    assert result.simulated.hardware == "A100-80"
+    assert result.matched_by == "request_id"
+    assert result.requests.calibrated == N - 20
+    assert result.configuration.matched == server
+    assert result.configuration.given == {"hardware": "A100-80", "tp": 2}
+    assert set(result.configuration.defaulted) == {"max_num_batched_tokens", "async_scheduling", "latency"}
+    assert result.tokens.prompt_mismatches == result.tokens.output_mismatches == 0
+
+
+def test_a_simulation_is_reproduced_on_the_spot():
+    spec = {
+        "version": "2",
+        "aggregate_rate": 20,
+        "num_requests": 60,
+        "clients": [
+            {
+                "id": name,
+                "rate_fraction": 1,
+                "arrival": {"process": "poisson"},
+                "input_distribution": {"type": "exponential", "params": {"mean": 300}},
+                "output_distribution": {"type": "exponential", "params": {"mean": 20}},
+                "network": {"rtt_ms": 3, "bandwidth_mbps": 50},
+            }
+            for name in ("a", "b")
+        ],
+    }
+    trace = simulate(spec, {"hardware": "L40S", "max_num_seqs": 8})
+    result = compared(trace)
+    assert result.overall["e2e_us"].mape.value == 0
+    assert result.overall["itl_us"].ks.d == 0
+    assert result.requests.calibrated == 60
+
+
+def test_a_deployment_is_for_simulating(make: Make, latencies):
+    with pytest.raises(BlisError, match="both a simulated trace and a deployment to simulate"):
+        calibrate(make(*latencies), make(*latencies, mode="simulated"), {"tp": 2})
 
 
 def test_warm_up_and_failures_are_left_out_and_counted(make: Make, latencies):

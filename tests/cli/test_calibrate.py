@@ -63,6 +63,25 @@ def test_numbers_that_steer_the_comparison(blis: Run, traces: tuple[str, str]) -
     assert (data["bootstrap"]["resamples"], data["bootstrap"]["seed"]) == (20, 3)
 
 
+def test_without_a_simulated_trace_it_is_simulated(blis: Run, traces: tuple[str, str]) -> None:
+    data = json.loads(blis("calibrate", "real", "--json").stdout)
+    assert (data["rating"], data["simulated"]["mode"], data["matched_by"]) == ("excellent", "replayed", "request_id")
+    slower = json.loads(blis("calibrate", "real", *SLOW, "--json").stdout)
+    assert slower["rating"] == "poor"
+    assert slower["overall"]["e2e_us"]["bias"]["direction"] == "over"
+
+
+def test_a_network_for_all_clients(blis: Run, folder: Path, traces: tuple[str, str]) -> None:
+    blis("simulate", "spec.yaml", *FAST, "--trace-out", "again", "-q")
+    header = folder / "real.yaml"
+    header.write_text(header.read_text().replace("mode: simulated", "mode: real"))
+    result = blis("calibrate", "real", "again", "--rtt-ms", "10", "--bandwidth-mbps", "0.8", "--json")
+    overall = json.loads(result.stdout)["overall"]
+    # A token takes 40 µs: prompts of 200 or 1000, outputs of 20 or 50.
+    assert 18_000 < overall["ttft_us"]["bias"]["size"]["value"] < 50_000
+    assert 800 <= overall["e2e_us"]["bias"]["size"]["value"] - overall["ttft_us"]["bias"]["size"]["value"] <= 2000
+
+
 @pytest.mark.parametrize(("rating", "code"), [("poor", 0), ("good", 3)])
 def test_a_rating_below_what_is_asked_for_fails(blis: Run, traces: tuple[str, str], rating: str, code: int) -> None:
     result = blis("calibrate", *traces, "--fail-below", rating)
@@ -88,7 +107,11 @@ def test_history(blis: Run, folder: Path, traces: tuple[str, str]) -> None:
     ("arguments", "error"),
     [
         ((), "name an observed trace and a simulated one: blis calibrate REAL SIM"),
-        (("real",), "name the simulated trace too: blis calibrate REAL SIM"),
+        (("real", "slow", "--tp", "2"), "--tp: slow was simulated already; leave out one of them"),
+        (
+            ("real", "--num-instances", "0"),
+            "command line: --num-instances: must be a whole number in [1, 100000], found 0",
+        ),
         (("real", "nowhere"), "nowhere: no header of a trace: nowhere.yaml or nowhere.yml not found"),
         (("real", "slow", "--html", "no/out.html"), "--html no/out.html: no doesn't exist; make it first"),
         (
@@ -99,6 +122,7 @@ def test_history(blis: Run, folder: Path, traces: tuple[str, str]) -> None:
             ("real", "slow", "--fail-below", "god"),
             "--fail-below: unknown rating 'god' (did you mean 'good'?); allowed: excellent, good, fair, poor",
         ),
+        (("real", "slow", "--rtt-ms", "-1"), "command line: --rtt-ms: must be a number >= 0, found -1.0"),
         (("real", "slow", "--resamples", "0"), "resamples must be a whole number from 1 to 10,000, found 0"),
         (("real", "slow", "--warm-up-requests", "-1"), "warm_up_requests must be a whole number >= 0, found -1"),
         (

@@ -72,7 +72,7 @@ def test_a_whole_report(calibration: Calibration) -> None:
         "  Given             none",
     ):
         assert f"\n{line}\n" in text
-    assert re.search(r"\n  Defaults          model llama-3.1-8b, tp 1, .*total_kv_blocks \d+", text)
+    assert re.search(r"\n  Defaults          model llama-3.1-8b, hardware H100, tp 1, .*total_kv_blocks \d+", text)
     assert "Prefix caches may diverge" in text
     assert "max_num_seqs was simulated as 32, but the server has 64." in text
     assert r"critical\x1b[31m" in text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from blis.calibration.configuration import Configuration, compare_configurations
+from blis.calibration.configuration import Configuration, compare_configurations, with_server_facts
 from blis.calibration.groups import Groups
 from blis.calibration.limitations import doubts, limitations
 from blis.calibration.load import Windows
@@ -14,7 +16,12 @@ from blis.calibration.results import Calibration, Run, worst
 from blis.calibration.selection import Pairs, Requests, Side, select, throughput, token_mismatches
 from blis.errors import BlisError
 from blis.metrics import AsRecorded, ClientView, View
+from blis.spec.deployment import DeploymentSpec
 from blis.trace import NetworkFacts, Trace, TraceHeader
+from blis.units import US_PER_MS
+
+if TYPE_CHECKING:
+    from blis.simulation import Progress
 
 __all__ = ["calibrate"]
 
@@ -23,46 +30,73 @@ _MOST_RESAMPLES = 10_000
 
 def calibrate(
     real: Trace | str | Path,
-    simulated: Trace | str | Path,
+    simulated: Trace | str | Path | None = None,
+    deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None = None,
     *,
     warm_up_requests: int | None = None,
     network: NetworkFacts | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Calibration:
     """Compare a real run with a simulation of it.
 
     Args:
         real: An observed trace, or the path of one: its prefix, header or data.
-        simulated: A simulated trace of the same workload, or a replay of the real one.
+        simulated: A simulated trace of the same workload, or a replay of the real one. By default the real trace's
+            requests are simulated on ``deployment``.
+        deployment: The cluster to simulate, as for :func:`blis.simulate`. What it doesn't say is taken from what the
+            real trace's header says of the server.
         warm_up_requests: Request ids below this number are left out; the real trace's header says by default.
         network: The way between clients and servers, whose delays simulated latencies get. By default each client has
-            its own, as the simulated trace's header says, or else the real one's.
+            its own, as the simulated trace's header says, or else the real one's, or the round trip measured there.
         resamples: Number of bootstrap resamples behind the 95 % intervals, from 1 to 10,000.
         seed: Seed of the bootstrap, >= 0; equal seeds give equal reports.
+        progress: As for :func:`blis.simulate`.
 
     Raises:
         TraceError: A trace can't be read.
-        BlisError: There is nothing to compare, requests can't be told apart, or a number is out of its range.
+        SpecError: The deployment is wrong; names every problem.
+        BlisError: There is nothing to compare, requests can't be told apart, or arguments are wrong.
     """
     _check("warm_up_requests", warm_up_requests or 0, 0)
     _check("resamples", resamples, 1, _MOST_RESAMPLES)
     _check("seed", seed, 0)
-    traces = _trace(real, "real"), _trace(simulated, "simulated")
-    first, second = (Side(trace, _view(trace, traces[0].header, network)) for trace in traces)
-    matching = match(first.trace, second.trace)
-    start = first.trace.header.warm_up_requests if warm_up_requests is None else warm_up_requests
+    if simulated is not None and deployment is not None:
+        raise BlisError("there are both a simulated trace and a deployment to simulate; give one of them")
+    notes: list[str] = []
+    observed = _trace(real, "real")
+    predicted = (
+        _predicted(observed, deployment, progress, notes.append)
+        if simulated is None
+        else _trace(simulated, "simulated")
+    )
+    first, second = (Side(trace, _view(trace, observed.header, network)) for trace in (observed, predicted))
+    matching = match(observed, predicted)
+    start = observed.header.warm_up_requests if warm_up_requests is None else warm_up_requests
     pairs, requests = select(first, second, matching, start)
     if not len(pairs):
         raise BlisError(_nothing_left(requests))
-    measured = first.trace.column("request_id") >= start
-    windows = Windows(first.trace.column("arrival_time_us")[measured])
-    groups = Groups(pairs, windows, resamples, seed)
-    runs = _run(real, first.trace), _run(simulated, second.trace)
-    return _report(runs, pairs, matching.by, requests, groups)
+    measured = observed.column("request_id") >= start
+    groups = Groups(pairs, Windows(observed.column("arrival_time_us")[measured]), resamples, seed)
+    runs = _run(real, observed), _run(simulated, predicted)
+    return _report(runs, pairs, matching.by, requests, groups, notes)
 
 
-def _report(runs: tuple[Run, Run], pairs: Pairs, by: By, requests: Requests, groups: Groups) -> Calibration:
+def _predicted(
+    real: Trace,
+    deployment: DeploymentSpec | Mapping[str, Any] | str | Path | None,
+    progress: Callable[[Progress], None] | None,
+    warn: Callable[[str], None],
+) -> Trace:
+    from blis.simulation import replay
+
+    return replay(real, with_server_facts(deployment, real.header), progress=progress, warn=warn)
+
+
+def _report(
+    runs: tuple[Run, Run], pairs: Pairs, by: By, requests: Requests, groups: Groups, notes: Sequence[str]
+) -> Calibration:
     overall = groups.overall()
     tokens = token_mismatches(pairs)
     configuration = compare_configurations(pairs.real.trace.header, pairs.simulated.trace.header)
@@ -86,7 +120,7 @@ def _report(runs: tuple[Run, Run], pairs: Pairs, by: By, requests: Requests, gro
         bootstrap=groups.bootstrap,
         configuration=configuration or Configuration(),
         limitations=limitations(pairs),
-        warnings=tuple(doubts(pairs, by, requests, tokens, configuration, overall)),
+        warnings=(*notes, *doubts(pairs, by, requests, tokens, configuration, overall)),
         samples=groups.samples(),
     )
 
@@ -109,14 +143,17 @@ def _view(trace: Trace, real: TraceHeader, network: NetworkFacts | None) -> View
     if trace.header.mode == "real":
         return AsRecorded()
     networks = trace.header.network or real.network
+    measured = (real.server or {}).get("rtt_us")
+    if network is None and not networks and isinstance(measured, int | float) and measured > 0:
+        network = NetworkFacts(rtt_ms=measured / US_PER_MS)
     if network is not None:
         networks = dict.fromkeys(trace.categories("client_id")[1], network)
     return ClientView(trace.header.model_copy(update={"network": networks}))
 
 
-def _run(given: Trace | str | Path, trace: Trace) -> Run:
+def _run(given: Trace | str | Path | None, trace: Trace) -> Run:
     header = trace.header
-    path = "" if isinstance(given, Trace) else os.fspath(given)
+    path = os.fspath(given) if isinstance(given, str | Path) else ""
     return Run(path, header.mode, len(trace), header.seed, header.epoch_us, header.hardware)
 
 
