@@ -77,7 +77,7 @@ MORE = st.fixed_dictionaries(
 
 
 @given(populations(), cohorts(), MORE, st.sampled_from([None, 1, 5, 100]), st.sampled_from([1, 7, merge.SLICE_ROWS]))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_generated_is_what_a_simulation_sends(
     monkeypatch: pytest.MonkeyPatch,
     clients: list[dict[str, Any]],
@@ -120,7 +120,7 @@ SESSIONS = st.fixed_dictionaries(
 
 
 @given(populations(), SESSIONS, st.sampled_from([None, 7, 100]), st.sampled_from([1, 7, merge.SLICE_ROWS]))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rounds_are_those_of_a_server_that_takes_no_time(
     monkeypatch: pytest.MonkeyPatch,
     clients: list[dict[str, Any]],

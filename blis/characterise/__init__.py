@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from blis.characterise.figures import Characterisation, characterise
+from blis.characterise.spec import fit_spec
 
-__all__ = ["Characterisation", "characterise"]
+__all__ = ["Characterisation", "characterise", "fit_spec"]

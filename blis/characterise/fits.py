@@ -143,7 +143,7 @@ def _fit(family: Family, sample: Grouped) -> Fit:
         return -float(logs @ sample.counts[present])
 
     found = [
-        minimize(loss, np.array(start), method="Nelder-Mead", options={"maxiter": _STEPS, "xatol": 1e-5, "fatol": 1e-4})
+        minimize(loss, np.array(start), method="Nelder-Mead", options={"maxiter": _STEPS, "xatol": 1e-4, "fatol": 1e-2})
         for start in family.starts(sample)
     ]
     best = min(found, key=lambda result: float(result.fun))

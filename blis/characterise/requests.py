@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from blis.trace import TextColumn, Trace
+from blis.trace import MISSING, TextColumn, Trace
 
 __all__ = ["Requests"]
 
 IntArray = npt.NDArray[np.int64]
 
+_TEXTS = ("client_id", "tenant_id", "slo_class", "model", "prefix_group", "session_id")
 _PARTS = ("text_tokens", "image_tokens", "audio_tokens", "video_tokens")
 
 
@@ -19,7 +20,7 @@ class Requests:
 
     ``output_tokens`` is what was planned, or else what was produced; -1 where the trace tells neither. ``parts`` has
     the columns of modalities that occur. ``opening`` (bool) marks the requests that wait for no other: all but later
-    rounds of sessions.
+    rounds of sessions. ``timeout_us`` and ``answered_us`` (the last token) are -1 where there is none.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -33,12 +34,18 @@ class Requests:
         self.output_tokens = np.where(planned < 0, self._numbers("output_tokens"), planned)
         self.parts = {name: values for name in _PARTS if (values := self._numbers(name)).max(initial=0) > 0}
         self.reason_ratio: npt.NDArray[np.float64] = trace.column("reason_ratio")[self._order]
-        self.client, self.tenant, self.prefix, self.session = (
-            self._texts(name) for name in ("client_id", "tenant_id", "prefix_group", "session_id")
+        self.client, self.tenant, self.slo_class, self.model, self.prefix, self.session = (
+            self._texts(name) for name in _TEXTS
         )
+        self.streaming: npt.NDArray[np.bool_] = trace.column("streaming")[self._order]
+        self.round_index = self._numbers("round_index")
+        self.max_output_tokens = self._numbers("max_output_tokens")
+        deadline = self._numbers("deadline_us")
+        self.timeout_us = np.where(deadline == MISSING, MISSING, deadline - self.arrival_us)
+        self.answered_us = self._numbers("last_chunk_time_us")
         named = np.array([bool(word) for word in self.session.words], np.bool_)
         self.in_session: npt.NDArray[np.bool_] = named[self.session.codes]
-        self.opening: npt.NDArray[np.bool_] = ~self.in_session | (self._numbers("round_index") <= 0)
+        self.opening: npt.NDArray[np.bool_] = ~self.in_session | (self.round_index <= 0)
         self.span_us = self._span_us()
 
     def __len__(self) -> int:

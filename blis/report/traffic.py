@@ -52,7 +52,7 @@ def _traffic(found: Characterisation) -> Iterator[tuple[str, str]]:
     clients = found.clients
     if clients.count > 1:
         tenants = f" of {plural(clients.tenants, 'tenant')}" if clients.tenants > 1 else ""
-        few = f"{count(clients.for_half)} send half of the requests, {count(clients.for_90_percent)} send 90 %"
+        few = f"{_senders(clients.for_half)} half of the requests, {_senders(clients.for_90_percent)} 90 %"
         yield "Clients", f"{plural(clients.count, 'client')}{tenants}; {few}"
     if (prefixes := found.prefixes) is not None:
         groups = plural(prefixes.groups, "shared prefix").replace("prefixs", "prefixes")
@@ -65,6 +65,10 @@ def _traffic(found: Characterisation) -> Iterator[tuple[str, str]]:
         yield "Sessions", f"{plural(sessions.count, 'session')} of {rounds}"
     if found.reason_ratio is not None:
         yield "Reasoning", f"{share(found.reason_ratio.mean)} of a request's output on average"
+
+
+def _senders(clients: int) -> str:
+    return f"{count(clients)} send{'s' if clients == 1 else ''}"
 
 
 def _burstiness(found: Characterisation) -> Iterator[tuple[str, str]]:
@@ -158,7 +162,7 @@ def _client(client: Client) -> Row:
             count(own.requests),
             share(client.share),
             per_second(own.rate_per_s),
-            NOTHING if cv is None else number(cv),
+            NOTHING if cv is None else number(round(cv, 3)),
             _process(own),
             _tokens(client.mean_input_tokens),
             _tokens(client.mean_output_tokens),

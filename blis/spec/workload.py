@@ -71,6 +71,8 @@ _NO_CLIENTS = "at least one client or servegen_data path required"
 _ENDLESS = "set horizon or num_requests: with neither, the workload never ends"
 _NO_SHARES = "must be 0 where there are both clients and servegen_data, so that each keeps rates of its own"
 _OVERRIDE = "override"
+_WIDTH = 120
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def _check_version(value: Any) -> str:
@@ -114,7 +116,16 @@ class WorkloadSpec(StrictModel):
         """The YAML this was read from; for a spec made in Python, or read with overrides, YAML that gives it."""
         if self._text is not None:
             return self._text
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        dumped: str = yaml.dump(
+            self.to_dict(),
+            Dumper=_Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            width=_WIDTH,
+            # Innermost mappings on a line: {process: gamma, cv: 2.5}.
+            default_flow_style=None,
+        )
+        return dumped
 
     @property
     def senders(self) -> tuple[ClientSpec, ...]:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import blis
-from blis.characterise import characterise
+from blis.characterise import Characterisation, characterise
 from blis.trace import Trace
 
 S = 1_000_000
@@ -38,8 +38,12 @@ def trace() -> Trace:
     return blis.generate({"seed": 3, "horizon": "300s", "clients": clients})
 
 
-def test_figures_of_a_workload(trace: Trace) -> None:
-    found = characterise(trace)
+@pytest.fixture(scope="module")
+def found(trace: Trace) -> Characterisation:
+    return characterise(trace, top=3)
+
+
+def test_figures_of_a_workload(trace: Trace, found: Characterisation) -> None:
     arrivals, inputs = trace.column("arrival_time_us"), trace.column("input_tokens")
     assert (found.mode, found.requests, found.span_us) == ("generated", len(trace), 300 * S)
     assert found.arrivals.rate_per_s == pytest.approx(len(trace) / 300)
@@ -54,8 +58,8 @@ def test_figures_of_a_workload(trace: Trace) -> None:
     assert (found.sessions, found.reason_ratio) == (None, None)
 
 
-def test_rates_over_time_add_up(trace: Trace) -> None:
-    rates = characterise(trace).rates
+def test_rates_over_time_add_up(trace: Trace, found: Characterisation) -> None:
+    rates = found.rates
     assert rates.width_us == 20 * S
     assert len(rates.requests_per_s) == 15
     for values, total in (
@@ -66,12 +70,12 @@ def test_rates_over_time_add_up(trace: Trace) -> None:
         assert sum(values) * 20 == pytest.approx(total)
 
 
-def test_clients_by_their_share(trace: Trace) -> None:
-    found = characterise(trace, top=3).clients
-    assert (found.count, found.tenants, found.for_half, found.for_90_percent) == (4, 2, 1, 3)
-    assert [one.client_id for one in found.busiest] == ["busy", "some", "few"]
-    assert [one.arrivals.fits[0].family for one in found.busiest][::2] == ["gamma", "constant"]
-    busy, some, few = found.busiest
+def test_clients_by_their_share(trace: Trace, found: Characterisation) -> None:
+    clients = found.clients
+    assert (clients.count, clients.tenants, clients.for_half, clients.for_90_percent) == (4, 2, 1, 3)
+    assert [one.client_id for one in clients.busiest] == ["busy", "some", "few"]
+    assert [one.arrivals.fits[0].family for one in clients.busiest][::2] == ["gamma", "constant"]
+    busy, some, few = clients.busiest
     assert busy.arrivals.cv == pytest.approx(2, rel=0.1)
     assert some.arrivals.cv == pytest.approx(1, rel=0.1)
     assert few.share == pytest.approx(899 / len(trace))
@@ -79,19 +83,19 @@ def test_clients_by_their_share(trace: Trace) -> None:
     assert some.mean_input_tokens == trace.column("input_tokens")[own].mean()
 
 
-def test_shared_prefixes(trace: Trace) -> None:
-    found = characterise(trace).prefixes
-    assert found is not None
+def test_shared_prefixes(trace: Trace, found: Characterisation) -> None:
+    prefixes = found.prefixes
+    assert prefixes is not None
     sharing = np.count_nonzero(trace.column("prefix_group") == "docs")
-    assert found.groups == 1
-    assert found.requests_share == pytest.approx(sharing / len(trace))
-    assert found.tokens_share == pytest.approx(sharing * 300 / trace.column("prompt_tokens").sum())
+    assert prefixes.groups == 1
+    assert prefixes.requests_share == pytest.approx(sharing / len(trace))
+    assert prefixes.tokens_share == pytest.approx(sharing * 300 / trace.column("prompt_tokens").sum())
 
 
 def test_sessions_arrive_by_their_first_round() -> None:
     session = {"max_rounds": 5, "think_time_us": "1s"}
     trace = blis.generate({"horizon": "200s", "clients": [client("chat", 5, session=session)]})
-    found = characterise(trace)
+    found = characterise(trace, top=0)
     assert found.sessions is not None
     assert found.sessions.count == len(set(trace.column("session_id")))
     assert found.sessions.rounds.max == 5
@@ -101,16 +105,15 @@ def test_sessions_arrive_by_their_first_round() -> None:
 
 def test_modalities_and_reasoning(repository: Any) -> None:
     data = {"path": str(repository / "tests" / "data" / "servegen" / "multimodal")}
-    found = characterise(blis.generate({"horizon": "400s", "servegen_data": data}, warn=str))
+    found = characterise(blis.generate({"horizon": "400s", "servegen_data": data}, warn=str), top=0)
     assert {"text_tokens", "image_tokens"} <= found.lengths.keys()
     data = {"path": str(repository / "tests" / "data" / "servegen" / "reasoning")}
-    found = characterise(blis.generate({"horizon": "400s", "servegen_data": data}, warn=str))
+    found = characterise(blis.generate({"horizon": "400s", "servegen_data": data}, warn=str), top=0)
     assert found.reason_ratio is not None
     assert 0 < (found.reason_ratio.mean or 0) <= 1
 
 
-def test_it_does_not_matter_whether_the_workload_was_simulated(trace: Trace) -> None:
-    assert trace.header.spec is not None
+def test_it_does_not_matter_whether_the_workload_was_simulated() -> None:
     simulated = blis.simulate({"seed": 3, "horizon": "20s", "clients": [client("a", 20), client("b", 2)]})
     generated = blis.generate({"seed": 3, "horizon": "20s", "clients": [client("a", 20), client("b", 2)]})
     one, other = characterise(simulated).to_dict(), characterise(generated).to_dict()

@@ -17,7 +17,7 @@ def test_a_workload(blis: Run) -> None:
     lines = result.stdout.splitlines()
     assert lines[:2] == ["Traffic", "  Workload          spec.yaml"]
     assert lines[2].startswith("  Requests          500 requests in ")
-    assert "  Clients           2 clients of 2 tenants; 1 send half of the requests, 2 send 90 %" in lines
+    assert "  Clients           2 clients of 2 tenants; 1 sends half of the requests, 2 send 90 %" in lines
     (chat,) = (line.split() for line in lines if line.startswith("  chat"))
     assert chat[-2:] == ["200", "20"]
     titles = ("Burstiness", "Over time, per second from", "Lengths, tokens", "Fits", "Busiest clients")
