@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from blis.characterise.fits import LEAST, LENGTHS, Fit, Grouped, fitted
 
-__all__ = ["Method", "as_spec", "measured", "short"]
+__all__ = ["Method", "as_spec", "measured", "short", "weighted"]
 
 Method = Literal["empirical", "fitted"]
 Values = npt.NDArray[Any]
 
 _MOST_VALUES = 400
+_STARTS = np.concatenate((np.arange(0, 0.9, 1 / 200), np.arange(0.9, 0.99, 1 / 1000), np.arange(0.99, 1, 1 / 10_000)))
+"""Where groups of a distribution of many values start, as shares of the whole."""
 _DIGITS = 6
 _CLOSE = 0.05
 _CHANCE = 1.36
@@ -38,30 +40,31 @@ def as_spec(values: npt.NDArray[np.int64], method: Method) -> dict[str, Any]:
 
 
 def measured(values: Values) -> dict[str, Any]:
-    """Return the distribution of numbers, of which there is at least one, as it was found.
-
-    Up to 400 different values are given one by one. More are put into groups, narrower towards the largest, that
-    stand for their mean: of the values up to the 90th percentile each has 1/200 of the sample, of those beyond 1/1000
-    and, from the 99th on, 1/10,000. So the mean is the sample's, and percentiles are off by a group at most.
-    """
+    """Return the distribution of numbers, of which there is at least one, as it was found; see :func:`weighted`."""
     unique, counts = np.unique(values, return_counts=True)
-    if len(unique) == 1:
-        return {"type": "constant", "params": {"value": short(unique[0])}}
-    means = unique.astype(np.float64)
-    if len(unique) > _MOST_VALUES:
-        means, counts = _grouped(np.sort(values))
+    return weighted(unique, counts)
+
+
+def weighted(values: Values, weights: Values) -> dict[str, Any]:
+    """Return a discrete distribution, of increasing ``values`` with ``weights`` > 0 of any sum, as a spec writes it.
+
+    Up to 400 values are given one by one. More are put into groups, narrower towards the largest, that stand for their
+    mean: below the 90th percentile each has about 1/200 of the whole, beyond it 1/1000 and, from the 99th on, 1/10,000.
+    So the mean stays, and percentiles are off by a group at most.
+    """
+    if len(values) == 1:
+        return {"type": "constant", "params": {"value": short(values[0])}}
+    shares = weights / weights.sum()
+    means = values.astype(np.float64)
+    if len(values) > _MOST_VALUES:
+        groups = np.searchsorted(_STARTS, np.cumsum(shares) - shares / 2, side="right")
+        sizes = np.bincount(groups, shares)
+        means = np.bincount(groups, shares * values)[sizes > 0] / sizes[sizes > 0]
+        shares = sizes[sizes > 0]
     pdf: dict[float, float] = {}
-    for value, probability in zip(means.tolist(), (counts / len(values)).tolist(), strict=True):
-        pdf[short(value)] = pdf.get(short(value), 0.0) + probability
+    for value, share in zip(means.tolist(), shares.tolist(), strict=True):
+        pdf[short(value)] = pdf.get(short(value), 0.0) + share
     return {"type": "empirical", "params": {value: short(share) for value, share in pdf.items()}}
-
-
-def _grouped(values: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return the means and sizes of groups of sorted values."""
-    body, upper, tail = np.arange(0, 0.9, 1 / 200), np.arange(0.9, 0.99, 1 / 1000), np.arange(0.99, 1, 1 / 10_000)
-    starts = np.unique((np.concatenate((body, upper, tail)) * len(values)).astype(np.int64))
-    sizes = np.diff(np.append(starts, len(values)))
-    return np.add.reduceat(values, starts) / sizes, sizes
 
 
 def _formula(fit: Fit, values: npt.NDArray[np.int64]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, gammainc, gammaincc, gammaln, logit, ndtr
 
-__all__ = ["ARRIVALS", "LEAST", "LENGTHS", "Family", "Fit", "Grouped", "fitted"]
+__all__ = ["ARRIVALS", "LEAST", "LENGTHS", "Family", "Fit", "Grouped", "fitted", "weibull_cv"]
 
 FloatArray = npt.NDArray[np.float64]
 Tails = tuple[FloatArray, FloatArray]

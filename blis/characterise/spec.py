@@ -12,6 +12,7 @@ from blis.characterise.arrivals import Arrivals, of_arrivals
 from blis.characterise.empirical import Method, as_spec, measured, short
 from blis.characterise.requests import Requests
 from blis.errors import BlisError
+from blis.spec.arrival import CV_RANGES
 from blis.spec.client import ClientSpec
 from blis.spec.multimodal import MEDIA
 from blis.spec.workload import WorkloadSpec, workload_from_dict
@@ -22,7 +23,7 @@ __all__ = ["fit_spec"]
 Rows = npt.NDArray[np.intp]
 Data = dict[str, Any]
 
-_CV_LIMITS = {"gamma": (0.001, 10.0), "weibull": (0.01, 10.4)}
+_LEAST_CV = 0.01
 _SLO_CLASSES = get_args(ClientSpec.model_fields["slo_class"].annotation)
 _OTHERS = "others"
 _NOBODY = "client"
@@ -155,8 +156,7 @@ def _process(found: Arrivals) -> Data:
     cv = found.steady_cv
     if family == "exponential" or cv is None:
         return {"process": "poisson"}
-    low, high = _CV_LIMITS[family]
-    return {"process": family, "cv": short(min(max(cv, low), high))}
+    return {"process": family, "cv": short(min(max(cv, _LEAST_CV), CV_RANGES[family][-1]))}
 
 
 def _contents(requests: Requests, rows: Rows, inputs: npt.NDArray[np.int64], lengths: Method) -> Data:

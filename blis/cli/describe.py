@@ -51,7 +51,8 @@ class TrafficFlags(WorkloadFlags):
         str | None,
         typer.Argument(
             metavar="SPEC|TRACE",
-            help="Workload spec, or a trace: its prefix, header or data file; or use --workload or --servegen.",
+            help="Workload spec, or a trace: its prefix, header or data, or a file of another format that 'blis trace "
+            "convert' knows; or use --workload or --servegen.",
         ),
     ] = None
 
@@ -148,13 +149,12 @@ def _read(traffic: TrafficFlags, output: ReportFlags) -> Look:
     given = [flag(one.name) for one in fields(traffic) if one.name != "spec" and getattr(traffic, one.name) is not None]
     if given:
         raise SpecError([Problem(COMMAND_LINE, None, name, _NO_FLAGS) for name in given])
-    from blis.trace import Trace
-    from blis.trace.files import found
+    from blis.cli.replay import inputs
+    from blis.trace.foreign import read_any
 
     assert traffic.spec is not None
-    files = found(traffic.spec)
-    _check_place(output, [files.header, files.data, files.itl])
-    return Look(Trace.read(traffic.spec), "Trace", traffic.spec)
+    _check_place(output, inputs(traffic.spec))
+    return Look(read_any(traffic.spec), "Trace", traffic.spec)
 
 
 def _generated(traffic: TrafficFlags, output: ReportFlags) -> Look:

@@ -18,6 +18,7 @@ COMMANDS = {
     "simulate": "blis.cli.simulate",
     "replay": "blis.cli.replay",
     "generate": "blis.cli.generate",
+    "convert": "blis.cli.convert",
     "describe": "blis.cli.describe",
     "metrics": "blis.cli.metrics",
     "report": "blis.cli.report",

@@ -8,6 +8,7 @@ import typer
 
 from blis.cli.flags import takes_flags
 from blis.cli.outputs import SummaryFlags, check_writable, outputs
+from blis.errors import BlisError
 
 __all__ = ["app"]
 
@@ -35,4 +36,10 @@ def metrics(
 
     files = found(trace)
     check_writable(outputs(output), [files.header, files.data, files.itl, files.segments, files.chunks])
-    give_out(Trace.read(trace), output, {"Workload": trace})
+    read = Trace.read(trace)
+    if read.header.mode == "generated":
+        raise BlisError(
+            f"{trace}: its requests were generated and never sent, so there are no latencies; 'blis describe' says what"
+            " they are like, 'blis replay' sends them"
+        )
+    give_out(read, output, {"Workload": trace})

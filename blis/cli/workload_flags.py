@@ -7,7 +7,17 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-__all__ = ["LENGTH_FLAGS", "SERVEGEN_FLAGS", "SHAPE_FLAGS", "WORKLOAD_PANEL", "TraceFlags", "WorkloadFlags"]
+__all__ = [
+    "LENGTH_FLAGS",
+    "SERVEGEN_FLAGS",
+    "SHAPE_FLAGS",
+    "WORKLOAD_PANEL",
+    "EndFlags",
+    "ServeGenFlags",
+    "ShapeFlags",
+    "TraceFlags",
+    "WorkloadFlags",
+]
 
 WORKLOAD_PANEL = "Workload (flags override the spec's values)"
 _SHAPE = "Shape of a built-in workload (--workload)"
@@ -44,9 +54,9 @@ class TraceFlags:
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkloadFlags:
-    """Which workload to run; None where a flag wasn't given."""
+@dataclass(frozen=True, kw_only=True)
+class SourceFlags:
+    """Where the workload comes from; None where a flag wasn't given, here and below."""
 
     spec: Annotated[
         str | None,
@@ -73,6 +83,12 @@ class WorkloadFlags:
             rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndFlags:
+    """How much is sent, how long, and with which draws."""
+
     rate: Annotated[
         float | None,
         Option(
@@ -108,6 +124,11 @@ class WorkloadFlags:
             rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShapeFlags:
+    """What a built-in workload is like."""
 
     prompt_tokens: Annotated[
         float | None,
@@ -166,6 +187,11 @@ class WorkloadFlags:
         ),
     ] = None
 
+
+@dataclass(frozen=True, kw_only=True)
+class ServeGenFlags:
+    """How ServeGen data is used."""
+
     span_start: Annotated[
         float | None,
         Option(metavar="SECONDS", help="Start of the part of the data to use. Default: 0.", rich_help_panel=_SERVEGEN),
@@ -211,3 +237,8 @@ class WorkloadFlags:
             rich_help_panel=_SERVEGEN,
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadFlags(ServeGenFlags, ShapeFlags, EndFlags, SourceFlags):
+    """Which workload to run; fields come in the order of the bases from the last."""

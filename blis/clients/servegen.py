@@ -61,25 +61,25 @@ class ChunkSource:
     ) -> None:
         self.facts = ClientFacts(client_id=name)
         self.scale = 1.0
-        self._windows = windows
-        self._dataset = dataset
-        self._lengths_from = lengths_from
+        self.windows = windows
+        self.dataset = dataset
+        self.lengths_from = lengths_from
         self._spec = spec
-        self._end_us = round((span_end - spec.span_start) * US_PER_S)
+        self.end_us = round((span_end - spec.span_start) * US_PER_S)
         self._seed = seed
         self._held: tuple[float, WindowFields] | None = None
 
     def expected(self, end_us: int) -> float:
         """Return the mean number of arrivals in [0, end_us)."""
-        low, high = self._spec.span_start, self._spec.span_start + min(end_us, self._end_us) / US_PER_S
-        windows = self._windows
+        low, high = self._spec.span_start, self._spec.span_start + min(end_us, self.end_us) / US_PER_S
+        windows = self.windows
         overlaps = np.minimum(windows.ends, high) - np.maximum(windows.starts, low)
         return float((windows.rates * np.maximum(overlaps, 0)).sum()) * self.scale
 
     def check(self, end_us: int) -> list[tuple[float, str]]:
         """Read all dataset windows needed before ``end_us``; return the starts of those that can't be used, and why."""
         horizon = self._spec.span_start + end_us / US_PER_S
-        needed = {start for start, at in zip(self._lengths_from, self._windows.starts, strict=True) if at < horizon}
+        needed = {start for start, at in zip(self.lengths_from, self.windows.starts, strict=True) if at < horizon}
         faults = []
         for start in sorted(needed):
             try:
@@ -93,15 +93,15 @@ class ChunkSource:
 
     def blocks(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[Block]:
         """Iterate over the requests that arrive in [0, end_us)."""
-        end = min(end_us, self._end_us)
+        end = min(end_us, self.end_us)
         comonotonic = self._spec.length_correlation == "comonotonic"
         last = -1
-        for at, start in enumerate(self._windows.starts.tolist()):
+        for at, start in enumerate(self.windows.starts.tolist()):
             offset = round((start - self._spec.span_start) * US_PER_S)
             if offset >= end:
                 return
             named = partial(stream, self._seed, self.facts.client_id)
-            sample = self._fields(self._lengths_from[at]).sampler(
+            sample = self._fields(self.lengths_from[at]).sampler(
                 lambda *part, named=named, start=start: named("lengths", repr(start), *part), comonotonic=comonotonic
             )
             for times in self._times(at, named("arrival", repr(start))):
@@ -115,7 +115,7 @@ class ChunkSource:
 
     def _times(self, at: int, rng: np.random.Generator) -> Iterator[FloatArray]:
         """Iterate over blocks of arrival times in window ``at``, in microseconds since its start, in order."""
-        windows = self._windows
+        windows = self.windows
         length = float(windows.ends[at] - windows.starts[at])
         mean = float(windows.rates[at]) * self.scale * length
         pattern, shape = PATTERNS[int(windows.patterns[at])].lower(), float(windows.shapes[at])
@@ -132,8 +132,8 @@ class ChunkSource:
         return self._held[1]
 
     def _read(self, start: float) -> dict[str, Pdf]:
-        pdfs = self._dataset.read(start)
-        check_fields(pdfs, f"{self._dataset.path}: window {start:g}")
+        pdfs = self.dataset.read(start)
+        check_fields(pdfs, f"{self.dataset.path}: window {start:g}")
         return pdfs
 
 

@@ -10,9 +10,10 @@ from pydantic import Field
 from blis.spec.fields import RealNumber
 from blis.spec.strict import Finding, StrictModel, is_number, shown
 
-__all__ = ["ArrivalSpec"]
+__all__ = ["CV_RANGES", "ArrivalSpec"]
 
-_CV_RANGES = {"gamma": (0.0, False, 10.0), "weibull": (0.01, True, 10.4)}
+CV_RANGES = {"gamma": (0.0, False, 10.0), "weibull": (0.01, True, 10.4)}
+"""For the processes that take a cv: the lowest, whether that one is allowed, and the highest."""
 _FIXED_CV = {"poisson": 1, "constant": 0}
 
 
@@ -35,8 +36,8 @@ class ArrivalSpec(StrictModel):
         process, cv = raw.get("process"), raw.get("cv")
         if not isinstance(process, str):
             return
-        if process in _CV_RANGES:
-            low, closed, high = _CV_RANGES[process]
+        if process in CV_RANGES:
+            low, closed, high = CV_RANGES[process]
             allowed = f"{'[' if closed else '('}{low:g}, {high:g}]"
             if cv is None:
                 yield ("cv",), f"missing; a {process} process needs its cv, a number in {allowed}"

@@ -1,0 +1,8 @@
+"""Workload specs from what other programs have, and from each other."""
+
+from __future__ import annotations
+
+from blis.convert.inference_perf import from_inference_perf
+from blis.convert.servegen import expanded
+
+__all__ = ["expanded", "from_inference_perf"]

@@ -1,0 +1,160 @@
+"""Workloads of inference-perf (https://github.com/kubernetes-sigs/inference-perf), from the files it is run with.
+
+What these mean is taken from its sources (version 0.7):
+
+* ``constant`` and ``poisson`` loads both send floor(rate x duration) requests per stage with exponential gaps; the
+  first scales them to fill the stage exactly. So both become Poisson arrivals.
+* Between two stages it waits for all answers, and then for ``interval`` seconds. Here a stage begins ``interval``
+  seconds after the end of the one before, whatever is still in flight.
+* Lengths are rounded to whole tokens and clipped to [min, max]. Those of a ``lognormal`` are given by their own mean
+  and standard deviation; for synthetic and random data it is moved to begin at min.
+* ``shared_prefix`` data has groups of prompts that begin with the same system prompt, and are served evenly. What
+  follows is one of a limited number of questions there, and always new here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr, ndtri, owens_t, pdtr
+
+from blis.characterise.empirical import measured, short
+from blis.convert.inference_perf_file import Config, Lengths, Load, SharedPrefix
+from blis.errors import Problem, SpecError
+from blis.spec.strict import load_yaml, validate
+from blis.spec.workload import WorkloadSpec, workload_from_dict
+from blis.units import US_PER_S
+
+__all__ = ["from_inference_perf"]
+
+Fields = dict[str, Any]
+FloatArray = npt.NDArray[np.float64]
+
+_QUANTILES = (np.arange(10_000) + 0.5) / 10_000
+_Z = np.linspace(-10, 10, 8001)
+
+
+def from_inference_perf(path: str | Path, warn: Callable[[str], None]) -> WorkloadSpec:
+    """Return the workload that an inference-perf configuration describes; ``warn`` is told what it can't say.
+
+    Raises:
+        SpecError: with every problem of the file, and everything in it that can't be converted.
+    """
+    file = str(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError([Problem(file, None, "", f"cannot be read: {error}")]) from None
+    problems: list[Problem] = []
+    data, locate = load_yaml(text, file, problems)
+    config = validate(Config, data, locate, file, problems=problems)
+    clients = list(_clients(config, warn))
+    workload: Fields = {"version": "2", "clients": clients, **_ends(config.load)}
+    if config.load.base_seed is not None:
+        workload["seed"] = config.load.base_seed
+    if config.load.lora_traffic_split is not None:
+        warn(f"{file}: load.lora_traffic_split isn't kept: all requests ask for the deployment's model")
+    return workload_from_dict(workload)
+
+
+def _ends(load: Load) -> Fields:
+    if load.type == "concurrent":
+        return {"num_requests": load.stages[0].num_requests}
+    return {"horizon": _windows(load)[-1]["end_us"]}
+
+
+def _windows(load: Load) -> list[Fields]:
+    """Return the stages of a load as windows with rates."""
+    windows: list[Fields] = []
+    start = 0.0
+    for stage in load.stages:
+        assert stage.rate is not None
+        assert stage.duration is not None
+        end = start + stage.duration
+        windows.append({"start_us": round(start * US_PER_S), "end_us": round(end * US_PER_S), "rate": stage.rate})
+        start = end + load.interval
+    return windows
+
+
+def _clients(config: Config, warn: Callable[[str], None]) -> Iterator[Fields]:
+    load, data = config.load, config.data
+    common: Fields = {} if config.api.streaming else {"streaming": False}
+    if load.request_timeout is not None:
+        common["timeout"] = round(load.request_timeout * US_PER_S)
+    if data.type != "shared_prefix":
+        assert data.input_distribution is not None
+        assert data.output_distribution is not None
+        lengths = {
+            "input_distribution": _distribution(data.input_distribution, moved=True),
+            "output_distribution": _distribution(data.output_distribution, moved=True),
+        }
+        yield {"id": data.type, **_sending(load, 1, 0), **lengths, **common}
+        return
+    shared = data.shared_prefix or SharedPrefix()
+    distinct = shared.num_groups * shared.num_prompts_per_group
+    warn(f"inference-perf would send the same {distinct:,} prompts again and again; here each has a new end")
+    lengths = {
+        "input_distribution": _distribution(shared.question_len),
+        "output_distribution": _distribution(shared.output_len),
+    }
+    level = load.stages[0].concurrency_level
+    if load.type == "concurrent" and level is not None and level < shared.num_groups:
+        warn(f"with {level} requests at a time, only {level} of the {shared.num_groups} groups are used")
+    places = (np.arange(shared.num_groups) + 0.5) / shared.num_groups
+    for group, prefix in enumerate(_values(shared.system_prompt_len, places, moved=False).tolist()):
+        name, sending = f"group-{group + 1}", _sending(load, shared.num_groups, group)
+        if sending.get("concurrency") != 0:
+            yield {"id": name, **sending, **lengths, **common, "prefix_group": name, "prefix_length": round(prefix)}
+
+
+def _sending(load: Load, parts: int, part: int) -> Fields:
+    """Return when one of several equal parts of a load is sent."""
+    if load.type == "concurrent":
+        level = load.stages[0].concurrency_level or 1
+        return {"concurrency": level // parts + (part < level % parts)}
+    windows = [{**window, "rate": short(window["rate"] / parts)} for window in _windows(load)]
+    sending: Fields = {"rate": windows[0]["rate"], "arrival": {"process": "poisson"}}
+    if len(windows) > 1:
+        sending["lifecycle"] = {"windows": windows}
+    return sending
+
+
+def _distribution(lengths: Lengths, *, moved: bool = False) -> Fields:
+    """Return lengths as a spec writes them; those it has no formula for by their quantiles."""
+    if lengths.type == "normal" and _deviation(lengths) > 0:
+        params = {"mean": lengths.mean, "std_dev": _deviation(lengths), "min": lengths.min, "max": lengths.max}
+        return {"type": "gaussian", "params": params}
+    return measured(np.maximum(np.rint(_values(lengths, _QUANTILES, moved=moved)), 1).astype(np.int64))
+
+
+def _deviation(lengths: Lengths) -> float:
+    return lengths.std_dev if lengths.variance is None else math.sqrt(lengths.variance)
+
+
+def _values(lengths: Lengths, p: FloatArray, *, moved: bool) -> FloatArray:
+    """Return the quantiles at ``p`` in (0, 1)."""
+    if lengths.type == "fixed":
+        return np.full(len(p), math.floor(lengths.mean))
+    mean, deviation, low, high = lengths.mean, _deviation(lengths), lengths.min, lengths.max
+    match lengths.type:
+        case "uniform":
+            values = low + p * (high - low)
+        case "lognormal":
+            start = low if moved else 0
+            above = max(mean - start, 1.0)
+            sigma = math.sqrt(math.log1p((deviation / above) ** 2))
+            values = start + above * np.exp(sigma * ndtri(p) - sigma**2 / 2)
+        case "poisson":
+            counts = np.arange(math.ceil(mean + 12 * math.sqrt(mean) + 20))
+            values = np.searchsorted(pdtr(counts, mean or 1.0), p).astype(np.float64)
+        case "skew_normal":
+            values = mean + deviation * np.interp(p, ndtr(_Z) - 2 * owens_t(_Z, lengths.skew), _Z)
+        case _:
+            values = mean + deviation * ndtri(p)
+    clipped: FloatArray = np.clip(values, low, high)
+    return clipped
