@@ -118,7 +118,7 @@ def fit(
     """
     if not traces:
         raise BlisError("nothing to fit: give at least one trace")
-    server = with_server_facts(deployment or DeploymentSpec(), traces[0].header)
+    server = _server(deployment, traces[0])
     config = server.resolve()[0]
     parts = [part.until(share) for trace in traces for part in observed(trace, config)]
     columns = _FORMS[form]
@@ -150,6 +150,14 @@ def fit(
         deployment=server,
     )
     return replace(result, warnings=tuple(_doubts(result, len(traces))))
+
+
+def _server(deployment: DeploymentSpec | None, trace: Trace) -> DeploymentSpec:
+    """Return the server's settings; its model matters to a fit by its name only, so that any will do."""
+    given = deployment or DeploymentSpec()
+    if "model" not in given.model_fields_set and trace.header.server is not None:
+        given = given.with_overrides(model=given.model)
+    return with_server_facts(given, trace.header)
 
 
 def _scheduling(parts: Sequence[Observed], seen: Sequence[Steps]) -> Membership | None:

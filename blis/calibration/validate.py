@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from blis.calibration.calibrate import calibrate
+from blis.calibration.calibration import calibrate
 from blis.calibration.fit import Fit
 from blis.calibration.refine import predict
 from blis.calibration.results import Calibration
