@@ -251,7 +251,7 @@ def cli_page() -> str:
 
     root: Any = typer.main.get_command(app)
     parts = [f"# Command line\n\n{prose(root.help)}\n\n`python -m blis` does the same as `blis`.\n", EXITS]
-    for name, command in root.commands.items():
+    for name, command in leaves(root):
         parts.append(f"## blis {name}\n\n{prose(command.help)}\n")
         panels: dict[str, list[tuple[str, ...]]] = {}
         for item in command.params:
@@ -261,6 +261,15 @@ def cli_page() -> str:
             parts += [f"### {panel}\n"] if panel else []
             parts.append(table(("argument or flag", "value", "meaning"), rows))
     return "\n".join(parts)
+
+
+def leaves(group: Any) -> Iterator[tuple[str, Any]]:
+    """The commands of a group and of the groups in it, by all their names."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {inner}", leaf) for inner, leaf in leaves(command))
+        else:
+            yield name, command
 
 
 def parameter(item: Any) -> tuple[str, ...]:

@@ -12,13 +12,15 @@ from blis.clients.build import start
 from blis.request import Outcome, Request
 from blis.spec.workload import workload_from_dict
 
-__all__ = ["Answers", "answered"]
+__all__ = ["Answering", "Answers", "answered"]
 
 Answers = Callable[[Request], tuple[int, str, int]]
 """How a request is answered: after how many microseconds, with what status and how many tokens."""
 
 
-class _Answering:
+class Answering:
+    """Answers each request as ``answers`` says, and keeps them in ``requests``."""
+
     def __init__(self, env: simpy.Environment, answers: Answers) -> None:
         self.env = env
         self.answers = answers
@@ -38,7 +40,7 @@ def answered(
     """Run a workload's clients until nothing happens any more; return the requests in order of arrival."""
     workload = workload_from_dict(spec)
     env = simpy.Environment()
-    target = _Answering(env, answers)
+    target = Answering(env, answers)
     done = start(
         env, target, workload, horizon_us=workload.horizon, num_requests=workload.num_requests, warn=pytest.fail
     )

@@ -141,9 +141,9 @@ def play(what: ReplayFlags, cluster: DeploymentFlags, output: OutputFlags) -> No
     warnings: list[str] = []
 
     def note(text: str) -> None:
-        warnings.append(text)
+        warnings.append(f"{what.trace}: {text}")
         if not output.quiet:
-            warn(f"{what.trace}: {text}")
+            warn(warnings[-1])
 
     recorded = read_any(what.trace, what.trace_header)
     most = len(recorded) if options.num_requests is None else min(options.num_requests, len(recorded))

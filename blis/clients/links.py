@@ -30,12 +30,6 @@ class Links:
     following: IntArray
 
     @property
-    def first(self) -> BoolArray:
-        """Which requests begin a session."""
-        first: BoolArray = (self.session != NOBODY) & (self.previous == NOBODY)
-        return first
-
-    @property
     def later(self) -> BoolArray:
         """Which requests come after another one of their session."""
         later: BoolArray = self.previous != NOBODY
@@ -70,16 +64,13 @@ def lean(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def growing(links: Links, context: IntArray) -> BoolArray:
     """Which prompts continue their session's tokens, or begin them; shape (n,).
 
-    A later round does if it has a context, of ``context`` tokens; a first one unless its session goes on without.
+    A round does if it has a context, of ``context`` tokens, and so does the first one of a session where another does.
     """
-    grows = links.later & (context > 0)
-    sessions = int(links.session.max(initial=NOBODY)) + 1
-    goes_on, grew = (np.zeros(sessions, np.bool_) for _ in range(2))
-    goes_on[links.session[links.later]] = True
+    grows: BoolArray = (links.session != NOBODY) & (context > 0)
+    grew = np.zeros(int(links.session.max(initial=NOBODY)) + 1, np.bool_)
     grew[links.session[grows]] = True
-    first = links.first
-    at = links.session[first]
-    grows[first] = grew[at] | ~goes_on[at] | (context[first] > 0)
+    first = np.flatnonzero((links.session != NOBODY) & ~links.later)
+    grows[first] |= grew[links.session[first]]
     return grows
 
 

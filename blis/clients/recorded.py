@@ -189,8 +189,8 @@ def _prefixes(trace: Trace, warn: Callable[[str], None]) -> IntArray:
     unknown = grouped & (length == MISSING)
     if unknown.any():
         warn(
-            f"{np.count_nonzero(unknown):,} requests have a prefix_group but no prefix_length: their shared prefixes"
-            f" are taken to have {UNKNOWN_PREFIX_TOKENS} tokens"
+            f"the prefix_length of {np.count_nonzero(unknown):,} of {len(trace):,} requests isn't known: their shared"
+            f" prefixes are taken to have {UNKNOWN_PREFIX_TOKENS} tokens"
         )
     return lean(np.where(unknown, UNKNOWN_PREFIX_TOKENS, np.where(grouped, length, 0)))
 
@@ -218,8 +218,8 @@ def _guessed_sessions(links: Links, guessed: BoolArray, context: IntArray) -> st
     count = len(np.unique(links.session[guessed]))
     growing_ones = len(np.unique(links.session[guessed & (context > 0)]))
     return (
-        f"the trace doesn't have the prompt_tokens of {count:,} sessions: the inputs of {growing_ones:,} of them grow"
-        " as if they began with the rounds before, and are taken to; the others' are taken to be new in every round"
+        f"sessions without prompt_tokens: {count:,}; the inputs of {growing_ones:,} of them grow as if they began with"
+        " the rounds before, and are taken to; those of the others are taken to be new in every round"
     )
 
 

@@ -55,7 +55,7 @@ class Recording:
         self._order = order if known.all() else order[known[order]]
         self.skipped = len(trace) - len(self._order)
         if self.skipped:
-            warn(f"{self.skipped:,} of {len(trace):,} requests are left out: their output lengths aren't known")
+            warn(f"the output lengths of {self.skipped:,} of {len(trace):,} requests aren't known: those are left out")
         self.request_ids = ids[self._order]
         start = recorded[self._order]
         self.start_us = _scaled(start, speed)
@@ -112,8 +112,8 @@ class Recording:
         early = int(np.count_nonzero(gaps < 0))
         if early:
             warn(
-                f"{early:,} rounds of sessions began before the round before them was answered; here they wait for the"
-                " answer (replay in open loop to keep all recorded times)"
+                f"{early:,} of {later.size:,} later rounds of sessions began before the round before was answered; here"
+                " they wait for the answer (replay in open loop to keep all recorded times)"
             )
         return answered, np.maximum(gaps, 0)
 

@@ -12,7 +12,7 @@ from blis.trace import TraceHeader
 
 __all__ = ["machine_readable", "to_json"]
 
-_RUN = ("aggregate_rate", "horizon_us", "num_requests")
+_RUN = ("aggregate_rate", "horizon_us", "num_requests", "replay")
 
 
 def machine_readable(header: TraceHeader, summary: Summary, warnings: Sequence[str] = ()) -> dict[str, Any]:

@@ -108,11 +108,6 @@ def test_no_horizon_to_cut_at(refused: Refused) -> None:
     ]
 
 
-def test_replay_is_refused_by_name(refused: Refused) -> None:
-    (error,) = refused("simulate", "--workload", "traces")
-    assert error.startswith("--workload traces: replaying a trace isn't part of this version of blis.")
-
-
 def test_no_workload_at_all(refused: Refused) -> None:
     (error,) = refused("simulate", "--num-instances", 2)
     assert error.startswith("no workload: give a SPEC file, a built-in one (--workload chatbot)")
@@ -235,7 +230,7 @@ class TestInputFiles:
     def test_a_trace_in_the_place_of_a_workload(self, blis: Run, refused: Refused) -> None:
         blis("simulate", "spec.yaml", "--trace-out", "run")
         assert refused("simulate", "run.yaml") == [
-            "run.yaml: is the header of a trace, not a spec; 'blis metrics' reports what is in it"
+            "run.yaml: is a trace, not a spec; 'blis replay' sends its requests again, 'blis metrics' reports on it"
         ]
 
     def test_all_problems_of_a_spec(self, refused: Refused, folder: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from blis.errors import TraceError
 from blis.spec.words import shown
 from blis.trace.columns import REQUIRED
-from blis.trace.csv_read import opened
 from blis.trace.files import is_sidecar
 from blis.trace.foreign.columns import FORMATS, read_format
 from blis.trace.foreign.mooncake import KEYS, read_mooncake
@@ -20,6 +19,7 @@ __all__ = ["read_any"]
 
 _JSON = (".jsonl", ".ndjson", ".json")
 _TABLES = (".csv", ".txt", "")
+_BLANK = b" \t\r\n\xef\xbb\xbf"
 _FOREIGN = (*_JSON, ".csv", ".txt")
 
 
@@ -38,7 +38,7 @@ def read_any(path: str | os.PathLike[str], header: str | os.PathLike[str] | None
     ours = header is not None or is_sidecar(file) or file.suffix not in (*_JSON, *_TABLES)
     if ours or not file.is_file():
         return Trace.read(path, header)
-    if file.suffix in _JSON or _first(file) == "{":
+    if file.suffix in _JSON or _first(file) == b"{":
         return read_mooncake(file)
     rows = records(file)
     _, names = next(rows, (1, []))
@@ -54,10 +54,13 @@ def read_any(path: str | os.PathLike[str], header: str | os.PathLike[str] | None
     raise TraceError(_unknown(file, names))
 
 
-def _first(file: Path) -> str:
-    """The first character that isn't blank."""
-    with opened(file) as text:
-        return next((line.strip()[0] for line in text if line.strip()), "")
+def _first(file: Path) -> bytes:
+    """The first byte that isn't blank."""
+    try:
+        with open(file, "rb") as lines:
+            return next((text[:1] for line in lines if (text := line.strip(_BLANK))), b"")
+    except OSError as error:
+        raise TraceError(f"can't read {file}: {error.strerror or error}") from None
 
 
 def _unknown(file: Path, names: list[str]) -> str:

@@ -44,7 +44,7 @@ def read_token_lists(path: Path) -> Trace:
     for position, (line, row) in enumerate(records(path)):
         if places is None:
             places = list_columns(row)
-            if places is None and not position:
+            if places is None and not position and not _number(row[0]):
                 continue
         try:
             arrival, prompt, output = _parsed(row, places)
@@ -61,6 +61,14 @@ def read_token_lists(path: Path) -> Trace:
     if problems:
         raise TraceError("\n".join(problems))
     return generated_trace("token-lists", *(np.array(column, np.int64) for column in columns), prompts=prompts)
+
+
+def _number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _parsed(row: list[str], places: tuple[int, int] | None) -> tuple[int, array[int], array[int]]:
