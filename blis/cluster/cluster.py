@@ -42,7 +42,8 @@ class Cluster:
     Requests are numbered as they arrive. ``table`` gets a row for each when it ends, ``itl`` the inter-token latencies
     of completed requests; ``counts`` has the number that ended in each status, by the status's code. ``assign``
     overrides the router: it maps a request to an instance index (for experiments that force the routing). Only with
-    ``may_cut`` can the run be :meth:`cut`.
+    ``may_cut`` can the run be :meth:`cut`, a request be followed while it is :meth:`live`, and given up
+    (:meth:`abort`).
     """
 
     def __init__(
@@ -55,13 +56,14 @@ class Cluster:
         routing: RoutingSpec | None = None,
         assign: Callable[[Request], int] | None = None,
         may_cut: bool = False,
+        table: RecordTable | None = None,
     ) -> None:
         self.env = env
         self.seed = seed
         admission = admission or AdmissionSpec()
         routing = routing or RoutingSpec()
         self.itl = Histogram()
-        self.table = RecordTable([config.name for config in configs])
+        self.table = RecordTable([config.name for config in configs]) if table is None else table
         self.instances: list[Instance] = []
         for index, config in enumerate(configs):
             kind = AsynchronousInstance if config.async_scheduling else Instance
@@ -202,6 +204,25 @@ class Cluster:
         else:
             # Nobody waits now, so that the event needs no place in the queue; who asks later finds it processed.
             done._ok, done._value, done.callbacks = True, outcome, None  # type: ignore[assignment]
+
+    def live(self, request_id: int) -> Sequence | None:
+        """Return the sequence of a request that hasn't ended."""
+        assert self._live is not None
+        return self._live.get(request_id)
+
+    def abort(self, request_id: int) -> None:
+        """Give up a request, if it hasn't ended: it ends as cancelled, as one does whose deadline passes now."""
+        if (sequence := self.live(request_id)) is not None:
+            Moment(self.env, 0, Order.TIMEOUT, self._abort, sequence)
+
+    def _abort(self, moment: simpy.Event) -> None:
+        sequence: Sequence = moment.subject  # type: ignore[attr-defined]
+        if sequence.instance >= 0:
+            self.instances[sequence.instance].abort(sequence)
+        elif self.live(sequence.request.request_id) is not None:
+            # It is on its way through the gateway; at this time it has a place.
+            routed_us = sequence.arrival_us + self._admission_us + self._routing_us
+            Moment(self.env, routed_us - int(self.env.now), Order.TIMEOUT, self._abort, sequence)
 
     def cut(self) -> None:
         """End the run now: whatever is in flight is recorded as incomplete, with the tokens it has."""

@@ -10,9 +10,8 @@ This is the hot path of a simulation. Who changes it should count bytecodes per 
 from __future__ import annotations
 
 from bisect import bisect_left
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import accumulate
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,30 +21,22 @@ from blis.cluster.deadlines import Deadlines
 from blis.cluster.moment import Moment, Order
 from blis.cluster.queueing import LONGEST_US, Queueing, too_long
 from blis.cluster.scheduler import Scheduler
-from blis.cluster.sequence import Batch, Sequence, Stage
+from blis.cluster.sequence import Batch, Ending, Sequence, Stage
 from blis.cluster.tokens import TokenLog
 from blis.latency.base import LatencyModel
 from blis.spec.instance import InstanceConfig
 from blis.trace.histogram import Histogram
 from blis.trace.status import Status
 
-__all__ = ["MOST_STEPS", "Ending", "Instance"]
+__all__ = ["MOST_STEPS", "Instance"]
 
 _FEW_STEPS = 24
 MOST_STEPS = 2048
 """Most steps a run is planned ahead."""
 _UNLIMITED = 1 << 62
-_DECODE, _WAITING, _GONE = Stage.DECODE, Stage.WAITING, Stage.GONE
+_ROUTED, _WAITING, _DECODE, _GONE = Stage.ROUTED, Stage.WAITING, Stage.DECODE, Stage.GONE
 _STEP = Order.STEP
 _OK = Status.OK
-
-
-class Ending(Protocol):
-    """Told at time ``now`` how a sequence ended; times are reported ones, -1 where they never came."""
-
-    def __call__(
-        self, sequence: Sequence, now: int, status: Status, tokens: int = 0, first_us: int = -1, last_us: int = -1
-    ) -> None: ...
 
 
 class Instance:
@@ -95,7 +86,7 @@ class Instance:
         self._ends: list[int] | npt.NDArray[np.int64] = []
         self._started_us = 0
         self._formed_ahead = 0
-        self._overdue: list[Sequence] = []
+        self._overdue: dict[Sequence, Status] = {}
         self._wake: Moment | None = None
         self._wake_us = _UNLIMITED
         self._on_wake = self._serve
@@ -110,11 +101,11 @@ class Instance:
         at = now + (self._queue_us or self._queueing_us(sequence.request))
         deadline = sequence.request.deadline_us
         if prompt + sequence.output > self._most_tokens or prompt >= self._most_prompt:
-            Moment(self.env, at - now, Order.QUEUED, self._refuse, sequence)
+            self._refuse(sequence, sequence.refusal(self._most_prompt), at - now)
             return
         if deadline is not None:
             if deadline < at:
-                Moment(self.env, at - now, Order.QUEUED, self._too_late, sequence)
+                self._refuse(sequence, Status.TIMEOUT, at - now)
                 return
             self._deadlines.watch(sequence, deadline, now)
         self._accepted += 1
@@ -136,9 +127,9 @@ class Instance:
             self.load += 1
         self.next_join_us = joining[0][0] if joining else _UNLIMITED
 
-    def _refuse(self, moment: simpy.Event) -> None:
-        sequence: Sequence = moment.subject  # type: ignore[attr-defined]
-        self._drop(sequence, sequence.refusal(self._most_prompt))
+    def _refuse(self, sequence: Sequence, status: Status, delay: int) -> None:
+        sequence.stage = _GONE
+        Moment(self.env, delay, Order.QUEUED, lambda _: self._drop(sequence, status))
 
     def _drop(self, sequence: Sequence, status: Status) -> None:
         if sequence.stage is _WAITING:
@@ -149,16 +140,21 @@ class Instance:
         self.load -= 1
         self._ended(sequence, int(self.env.now), status)
 
-    def _too_late(self, moment: simpy.Event) -> None:
-        self._expire(moment.subject)  # type: ignore[attr-defined]
+    def abort(self, sequence: Sequence) -> None:
+        """End a sequence as a deadline would that passes now, as cancelled; one that is refused stays so."""
+        if sequence.stage is _ROUTED:
+            self._joining = [entry for entry in self._joining if entry[2] is not sequence]
+            heapify(self._joining)
+        if sequence.stage is not _GONE:
+            self._expire(sequence, Status.CANCELLED)
 
-    def _expire(self, sequence: Sequence) -> None:
+    def _expire(self, sequence: Sequence, status: Status = Status.TIMEOUT) -> None:
         now = int(self.env.now)
         self._join_until(now)
         if sequence.stage > _WAITING:
-            self._overdue.append(sequence)
+            self._overdue.setdefault(sequence, status)
         else:
-            self._drop(sequence, Status.TIMEOUT)
+            self._drop(sequence, status)
             if not self.scheduler.waiting:
                 return
         if self._batch is not None:
@@ -329,11 +325,11 @@ class Instance:
         self._end(sequence, now, _OK, tokens, self._completion_us if tokens else 0)
 
     def _end_overdue(self, batch: Batch, now: int) -> None:
-        """Let sequences go whose deadline has passed, in running order together with those that have completed."""
-        overdue = set(self._overdue)
-        self._overdue.clear()
-        for sequence in sorted(overdue.union(batch.leaving), key=lambda sequence: sequence.order):
-            if sequence not in overdue:
+        """Let sequences go whose time is over, in running order together with those that have completed."""
+        overdue, self._overdue = self._overdue, {}
+        for sequence in sorted({*overdue, *batch.leaving}, key=lambda sequence: sequence.order):
+            status = overdue.get(sequence)
+            if status is None:
                 self._complete(sequence, now)
                 continue
             tokens = 0
@@ -341,7 +337,7 @@ class Instance:
                 tokens = sequence.output
                 if sequence.stage is _DECODE:
                     tokens = 1 + self.scheduler.decoded(sequence)
-            self._end(sequence, now, Status.TIMEOUT, tokens - self._forget(sequence), 0)
+            self._end(sequence, now, status, tokens - self._forget(sequence), 0)
 
     def _decoded_ahead(self, sequence: Sequence) -> int:
         """Return how many tokens of a decoding sequence belong to a batch that is formed but hasn't started."""
@@ -364,7 +360,7 @@ class Instance:
         self._ended(sequence, now, status, tokens, first_us, last_us)
 
     def produced(self, sequence: Sequence) -> tuple[int, int, int]:
-        """Return tokens so far, and the reported times of the first and the last, of a sequence in mid-flight."""
+        """Return the tokens before now, and the reported times of the first and the last, of a live sequence."""
         if sequence.stage not in (Stage.DECODE, Stage.FINISHING):
             return 0, -1, -1
         passed = self._steps_before(int(self.env.now))
@@ -381,6 +377,12 @@ class Instance:
         last = int(self._ends[passed - 1]) if passed else self._started_us
         last_us = last - sequence.unreached_us + tokens * self.per_token_us
         return tokens, first + self.per_token_us, last_us
+
+    def next_change_us(self) -> int:
+        """Return when, from now on, a step ends next or, if none runs, one may begin; nothing changes that."""
+        if self._batch is None:
+            return self.next_join_us
+        return int(self._ends[self._steps_before(int(self.env.now))])
 
     def _flush(self) -> None:
         needed = (s.spans[0][0] if s.spans else s.span_start for s in self.scheduler.running if s.stage >= _DECODE)

@@ -52,18 +52,23 @@ class KVCache:
         self._chains: WeakValueDictionary[tuple[Chain | None, int, str], Chain] = WeakValueDictionary()
 
     def path(self, segments: Sequence[Segment]) -> Path:
-        """Return the path of a prompt; whatever follows a segment without key is unshared."""
+        """Return the path of a prompt; whatever follows a segment without key is unshared.
+
+        A last segment may have no tokens: the output alone goes on with its key.
+        """
         if segments[0][0] is None:
             return UNSHARED
         chains: list[tuple[Chain, int]] = []
         parent: Chain | None = None
         start = 0
         open_tail = True
-        for key, tokens in segments:
+        last = segments[-1]
+        for segment in segments:
+            key, tokens = segment
             if key is None:
                 open_tail = False
                 break
-            if tokens:
+            if tokens or segment is last:
                 parent = self._chain(parent, start, key)
                 start += tokens
                 chains.append((parent, start // self.block_size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Protocol
 
 from simpy import Event
 
@@ -11,7 +12,7 @@ from blis.latency.base import BatchSums
 from blis.request import Request
 from blis.trace.status import Status
 
-__all__ = ["Batch", "Chunk", "Sequence", "Stage"]
+__all__ = ["Batch", "Chunk", "Ending", "Sequence", "Stage"]
 
 
 class Stage(IntEnum):
@@ -81,6 +82,14 @@ class Sequence(Holding):
         too_long = self.prompt >= max_model_len or self.prompt + self.output > max_model_len
         outgrown = too_long and self.request.context_tokens > 0
         return Status.CONTEXT_OVERFLOW if outgrown else Status.UNSERVABLE
+
+
+class Ending(Protocol):
+    """Told at time ``now`` how a sequence ended; times are reported ones, -1 where they never came."""
+
+    def __call__(
+        self, sequence: Sequence, now: int, status: Status, tokens: int = 0, first_us: int = -1, last_us: int = -1
+    ) -> None: ...
 
 
 Chunk = tuple[Sequence, int, int, int, int]

@@ -136,9 +136,11 @@ KINDS = (
     ("session-b",),
     ("group-a", "session-b", None),
     ("group-a", "session-a"),
+    ("group-a", "answer"),
     (None, None),
 )
-"""The keys of a prompt's segments: unique ones, shared prefixes, sessions whose requests grow on one another."""
+"""The keys of a prompt's segments: unique ones, shared prefixes, sessions whose requests grow on one another, and
+answers to one and the same prompt, which have a key of their own without a token of the prompt."""
 
 
 def prompt(keys: Sequence[str | None], sizes: Sequence[int]) -> tuple[Segment, ...]:
@@ -146,7 +148,9 @@ def prompt(keys: Sequence[str | None], sizes: Sequence[int]) -> tuple[Segment, .
     segments: list[Segment] = []
     left = 80
     for key, size in zip(keys, sizes, strict=False):
-        if left:
+        if key == "answer":
+            segments.append((key, 0))
+        elif left:
             segments.append((key, min(size, left)))
             left -= segments[-1][1]
     return tuple(segments)
