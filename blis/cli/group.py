@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "Commands"]
 
 COMMANDS = {
     "simulate": "blis.cli.simulate",
+    "observe": "blis.cli.observe",
     "replay": "blis.cli.replay",
     "generate": "blis.cli.generate",
     "convert": "blis.cli.convert",

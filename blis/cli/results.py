@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["give_out", "print_report", "provenance", "write_file", "write_trace"]
 
 
+_HEADER = re.compile(r"(--header=[^:]*).*", re.DOTALL)
+
+
 def write_trace(trace: Trace, prefix: str) -> None:
     """Write a trace; the command that made it goes into its provenance."""
     trace.write(prefix, provenance())
 
 
 def provenance() -> dict[str, str]:
-    """Return what the provenance of a trace says about the command that made it."""
-    return {"command": shlex.join(["blis", *sys.argv[1:]])}
+    """Return what the provenance of a trace says about the command that made it; values of headers may be secrets."""
+    shown = [_HEADER.sub(r"\1: ***", word) for word in ("", *sys.argv[1:])]
+    for index, word in enumerate(shown[:-1]):
+        if word == "--header":
+            shown[index + 1] = shown[index + 1].partition(":")[0] + ": ***"
+    return {"command": shlex.join(["blis", *shown[1:]])}
 
 
 def give_out(

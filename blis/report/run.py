@@ -27,7 +27,7 @@ def run_facts(header: TraceHeader, summary: Summary, origins: Mapping[str, str])
         facts["Deployment"] = _cluster(header.deployment)
         facts["Policies"] = ", ".join(_policies(header.deployment))
     if header.server:
-        facts["Server"] = ", ".join(f"{key} {value}" for key, value in header.server.items())
+        facts["Server"] = _server(header.server)
     facts["Span"] = _span(header, summary)
     facts["Seed"] = "" if header.seed is None else str(header.seed)
     facts["Warnings"] = ""
@@ -35,6 +35,18 @@ def run_facts(header: TraceHeader, summary: Summary, origins: Mapping[str, str])
         (label, ": ".join(part for part in (origins.get(label, ""), text) if part)) for label, text in facts.items()
     )
     return Facts(_TITLES[summary.mode], tuple((label, printable(text)) for label, text in lines if text))
+
+
+def _server(server: Mapping[str, Any]) -> str:
+    """Say what a server is; the rest is in the trace's header."""
+    parts = [" ".join(str(server[key]) for key in ("type", "version") if key in server)]
+    if "model" in server:
+        parts.append(f"serving {server['model']}")
+    if "url" in server:
+        parts.append(f"at {server['url']}")
+    if "api" in server:
+        parts.append(f"({server['api']} API)")
+    return " ".join(filter(None, parts))
 
 
 def _workload(header: TraceHeader, summary: Summary) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from blis.metrics import Anomalies, Distribution, GroupSummary, Summary
 from blis.report.blocks import Block, Facts, Grid, Mood, Row, printable
 from blis.report.clients import FIGURES, client_latencies, figures, sessions
+from blis.report.load import load_blocks
 from blis.report.numbers import NOTHING, count, milliseconds, number, per_second, plural, share
 from blis.report.run import run_facts
 from blis.trace import Status, TraceHeader
@@ -39,7 +40,7 @@ def report(header: TraceHeader, summary: Summary, origins: Mapping[str, str] | N
     ``origins`` has words to put in front of a line about what was run, such as the file that the ``Workload`` came
     from.
     """
-    blocks: list[Block] = [run_facts(header, summary, origins or {}), _requests(summary)]
+    blocks: list[Block] = [run_facts(header, summary, origins or {}), *load_blocks(header), _requests(summary)]
     if summary.conservation.completed:
         blocks.append(_latencies(summary))
         if summary.client_view is not None:

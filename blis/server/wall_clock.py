@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from heapq import heappop, heappush
 from typing import Any
@@ -21,8 +22,8 @@ _TURN_NS = 500_000
 class WallClockEnvironment(simpy.Environment):
     """Processes written for :class:`simpy.Environment` run in real time, on asyncio's loop.
 
-    Time is whole microseconds since the start, which is when :meth:`run_async` is first called, or ``start_ns`` (a time
-    of :func:`time.monotonic_ns`, the same for all processes of a machine). With ``speed`` 2 it passes twice as fast.
+    Time is whole microseconds since the start, which :meth:`run_async` decides when it is first called. With ``speed``
+    2 it passes twice as fast.
 
     An event is never processed before its time. While it is, :attr:`now` is the time it was scheduled for, however late
     the machine is, so that a schedule doesn't drift; :meth:`clock_us` tells the actual time. Overdue events
@@ -30,9 +31,9 @@ class WallClockEnvironment(simpy.Environment):
     an HTTP request, enters through :meth:`complete`, and only so: between events ``now`` lags behind the clock.
     """
 
-    def __init__(self, *, start_ns: int | None = None, speed: float = 1.0) -> None:
+    def __init__(self, *, speed: float = 1.0) -> None:
         super().__init__(0)
-        self._start_ns = start_ns
+        self._start_ns: int | None = None
         self._tick_ns: int | float = 1000 if speed == 1 else 1000 / speed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarm: Alarm | None = None
@@ -50,8 +51,12 @@ class WallClockEnvironment(simpy.Environment):
         return self.at_us(time.monotonic_ns())
 
     def at_us(self, moment_ns: int) -> int:
-        """Convert a time of :func:`time.monotonic_ns` to microseconds since the start; negative before it."""
+        """Convert a time of :func:`time.monotonic_ns` to microseconds since the start, negative before it."""
         return 0 if self._start_ns is None else int((moment_ns - self._start_ns) // self._tick_ns)
+
+    def to_ns(self, at_us: int) -> int:
+        """Convert microseconds since the start, the beginning of one, to a time of :func:`time.monotonic_ns`."""
+        return 0 if self._start_ns is None else self._start_ns + math.ceil(at_us * self._tick_ns)
 
     def complete(self, event: simpy.Event, value: Any = None, at_us: int | None = None) -> None:
         """Let ``event`` succeed with ``value``, from outside of any process; its callbacks run in the loop's next turn.
@@ -66,17 +71,18 @@ class WallClockEnvironment(simpy.Environment):
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
 
-    async def run_async(self, until: simpy.Event | None = None) -> Any:
+    async def run_async(self, until: simpy.Event | None = None, *, start_ns: int | None = None) -> Any:
         """Process events as they fall due until ``until`` has been processed, and return its value.
 
-        Without ``until``, runs until cancelled. Raises what a process or an event that nobody handles raises. May be
-        called again afterwards: time went on meanwhile.
+        The first call starts the clock: now, or at ``start_ns``, a time of :func:`time.monotonic_ns`, which is the same
+        in all processes of a machine. Later calls go on with it: time has passed meanwhile. Without ``until``, runs
+        until cancelled. Raises what a process or an event that nobody handles raises.
         """
         if until is not None and until.callbacks is None:
             return until.value
         if not self._epoch_us:
             now_ns = time.monotonic_ns()
-            self._start_ns = now_ns if self._start_ns is None else self._start_ns
+            self._start_ns = now_ns if start_ns is None else start_ns
             self._epoch_us = (time.time_ns() - (now_ns - self._start_ns)) // 1000
         self._loop = asyncio.get_running_loop()
         self._finished = self._loop.create_future()
@@ -105,7 +111,7 @@ class WallClockEnvironment(simpy.Environment):
         """Process the events that are due, as many as the turn's time allows; see to the next turn."""
         self._turn_is_due = False
         finished, alarm = self._finished, self._alarm
-        if finished is None or alarm is None or self._loop is None or self._start_ns is None:
+        if finished is None or alarm is None or self._loop is None:
             return
         queue, end = self._queue, time.monotonic_ns() + _TURN_NS
         try:
@@ -113,8 +119,7 @@ class WallClockEnvironment(simpy.Environment):
                 clock_ns = time.monotonic_ns()
                 due = queue[0][0]
                 if due > self.at_us(clock_ns):
-                    # Rounded up, since the alarm must not ring within the microsecond before.
-                    alarm.set(self._start_ns - int(-due * self._tick_ns // 1))
+                    alarm.set(self.to_ns(int(due)))
                     return
                 if clock_ns > end:
                     self._turn_is_due = True

@@ -181,9 +181,9 @@ def test_time_may_pass_faster(run: Run) -> None:
 
 def test_a_start_in_the_future_is_waited_for(run: Run) -> None:
     start_ns = time.monotonic_ns() + 50_000_000
-    env = WallClockEnvironment(start_ns=start_ns)
+    env = WallClockEnvironment()
     before_us = time.time_ns() // 1000
-    run(env.run_async(env.timeout(1_000)))
+    run(env.run_async(env.timeout(1_000), start_ns=start_ns))
     assert time.monotonic_ns() >= start_ns + 1_000_000
     assert abs(env.epoch_us - before_us - 50_000) < 20_000
 
