@@ -13,6 +13,7 @@ from blis.cli.streams import warn
 from blis.cli.workload_flags import SERVEGEN_FLAGS, SHAPE_FLAGS, TraceFlags, WorkloadFlags
 from blis.errors import BlisError, Problem, SpecError
 from blis.spec.overrides import COMMAND_LINE, flag
+from blis.spec.scenarios import SCENARIOS, scenario_file
 from blis.spec.words import did_you_mean, listed, shown
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def load(flags: WorkloadFlags) -> NamedWorkload:
             raise BlisError(_NONE_GIVEN)
         name = _DISTRIBUTION
     _refuse(flags, SERVEGEN_FLAGS, f"the built-in workload {name} has no ServeGen data; give --servegen FOLDER")
+    if name in SCENARIOS:
+        _refuse(flags, SHAPE_FLAGS, f"{name} has its own; 'blis convert preset {name}' shows them")
+        return NamedWorkload(_from_spec(flags, str(scenario_file(name))), f"built-in workload {name}")
     return NamedWorkload(_built_in(flags, name), f"built-in workload {name}")
 
 
@@ -210,7 +214,7 @@ def _from_servegen(flags: WorkloadFlags) -> WorkloadSpec:
 def _built_in(flags: WorkloadFlags, name: str) -> WorkloadSpec:
     from blis.spec.presets import DEFAULT_LENGTHS, PRESETS, distribution
 
-    names = (_DISTRIBUTION, *PRESETS)
+    names = (_DISTRIBUTION, *PRESETS, *SCENARIOS)
     if name == _REPLAY:
         raise BlisError(
             f"--workload {_REPLAY}: a trace has its requests already; blis simulate and blis replay send them"

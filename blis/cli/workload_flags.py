@@ -70,8 +70,9 @@ class SourceFlags:
         str | None,
         Option(
             metavar="NAME",
-            help="Built-in workload of one client: distribution, chatbot, summarization, contentgen or multidoc. For "
-            "blis simulate also traces: the requests of --workload-traces-filepath.",
+            help="Built-in workload: of one client distribution, chatbot, summarization, contentgen or multidoc; as a "
+            "scenario bursty, unfair-tenants, prefix-heavy, mixed-slo, diurnal, spike, agentic, rag, code-completion, "
+            "reasoning or image-chat. For blis simulate also traces: the requests of --workload-traces-filepath.",
             rich_help_panel=WORKLOAD_PANEL,
         ),
     ] = None
