@@ -54,5 +54,5 @@ def test_refusals(blis: Run, refused: Callable[..., list[str]]) -> None:
         f"command line: {flag}: can't be used with a trace, whose requests are what they are"
         for flag in ("--rate", "--cv")
     ]
-    assert refused("describe", "nothing.csv")[0].startswith("nothing.csv: no header of a trace")
+    assert refused("describe", "nothing.csv")[0].startswith("nothing.csv: no such file")
     assert refused("describe")[0].startswith("no workload")
