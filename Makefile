@@ -8,7 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical lint bench docs clean
+.PHONY: help demo test test-statistical lint bench bench-h100 docs clean
 
 help:
 	@echo "make demo              simulate an example workload on a cluster of four instances"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-statistical  the slow tests: random samples against theory, and more random deployments"
 	@echo "make lint              ruff, mypy --strict, import contracts"
 	@echo "make bench             speed, memory and cold start on this machine (BENCH=--quick for a short run)"
+	@echo "make bench-h100        the physics model against measurements of vLLM on H100s (BLIS_DATA names their folder)"
 	@echo "make docs              write the generated pages and the examples' output anew, check all links"
 	@echo "make clean             remove the virtual environment, caches and builds"
 
@@ -36,6 +37,9 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed
 	$(RUN) benchmarks/engine.py $(BENCH)
+
+bench-h100: $(VENV)/installed
+	$(RUN) benchmarks/h100/bench.py
 
 docs: $(VENV)/installed
 	PYTHONPATH=. $(RUN) docs/build_reference.py

@@ -43,6 +43,8 @@ class _Lazy(MutableMapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
             command = typer.main.get_command(import_module(self._modules[name]).app)
+            # A group of commands has no name of its own, and would be listed without one.
+            command.name = name
             for parameter in command.params:
                 _leave_unless_given(parameter)
             self._loaded[name] = command
