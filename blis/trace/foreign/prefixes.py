@@ -81,15 +81,17 @@ class PrefixTree:
                 branch = (number, same, ids[at])
 
     def _prompt(self, place: int) -> tuple[Segment, ...]:
-        """The segments of a sequence's prompt; the last one has a key only where the output continues it."""
+        """The segments of a sequence's prompt; the last one has a key only where all of its output continues that."""
         left = self._tokens[place]
         segments: list[Segment] = []
-        for i in range(self._ends[place - 1] if place else 0, self._ends[place]):
+        end = self._ends[place]
+        for i in range(self._ends[place - 1] if place else 0, end):
             number, stretch = self._numbers[i], self._taken[i] * self._size
-            if self._users[number] < 2 or not left:
+            continued = self._outputs and stretch > left and i == end - 1
+            if self._users[number] < 2 or not (left or continued):
                 break
             segments.append((f"p{number}", min(stretch, left)))
-            if stretch > left and self._outputs:
+            if continued:
                 return tuple(segments)
             left -= min(stretch, left)
         return (*segments, (None, left))
