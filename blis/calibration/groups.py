@@ -15,6 +15,7 @@ from blis.calibration.samples import Sample, sample
 from blis.calibration.selection import Pairs
 from blis.metrics.latencies import Kind
 from blis.rng import stream
+from blis.trace import Histogram, Trace
 from blis.units import US_PER_S
 
 __all__ = ["GAPS", "LATENCIES", "THROUGHPUT", "Groups"]
@@ -49,7 +50,7 @@ class Groups:
     def overall(self) -> dict[str, Comparison]:
         """All pairs; gaps between tokens too, where both traces have them."""
         result = self._latencies(self._everyone) | self._throughput(self._everyone)
-        real, simulated = self._pairs.real.trace.itl, self._pairs.simulated.trace.itl
+        real, simulated = _gaps(self._pairs.real.trace), _gaps(self._pairs.simulated.trace)
         if real is not None and simulated is not None:
             result[GAPS] = compare_gaps(real, simulated)
         return result
@@ -119,6 +120,11 @@ class Groups:
         rates = self._rates(self._everyone) if len(self._windows) else (np.zeros(1), np.zeros(1))
         rng = stream(seed, "calibration", "windows")
         return Resampler(rates[0].size, _block_length(*rates), resamples, rng)
+
+
+def _gaps(trace: Trace) -> Histogram | None:
+    """Gaps between tokens as recorded, or else between chunks."""
+    return trace.itl if trace.itl is not None or trace.chunks is None else trace.chunks.gaps()
 
 
 def _block_length(real: Floats, simulated: Floats) -> int:

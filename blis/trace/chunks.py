@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.errors import TraceError
+from blis.trace.histogram import Histogram
 
 __all__ = ["ChunkTimes", "read_chunks", "write_chunks"]
 
@@ -70,6 +71,20 @@ class ChunkTimes:
         counts = self.counts[wanted]
         starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         return ChunkTimes(self.request_id[wanted], starts, self.times_us[np.repeat(wanted, self.counts)])
+
+    def gaps(self) -> Histogram:
+        """The gaps between successive chunks of a request, over all requests, in microseconds.
+
+        >>> ChunkTimes.of([7, 3], [[100, 150, 170], [90]]).gaps().values.tolist()
+        [20, 50]
+        """
+        inside = np.ones(max(len(self.times_us) - 1, 0), np.bool_)
+        # Between the last chunk of a request and the first of the next is no gap.
+        seams = self.starts[1:-1] - 1
+        inside[seams[(seams >= 0) & (seams < len(inside))]] = False
+        found = Histogram()
+        found.add(np.diff(self.times_us)[inside])
+        return found
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ChunkTimes):

@@ -22,7 +22,7 @@ def make() -> Make:
     ) -> Trace:
         n = len(ttft)
         columns = {name: more.pop(name) for name in list(more) if name in NAMES}
-        itl = more.pop("itl", Histogram([10_000], [n]))
+        itl, chunks = more.pop("itl", Histogram([10_000], [n])), more.pop("chunks", None)
         arrivals = np.asarray(columns.get("arrival_time_us", np.arange(n) * 10_000))
         given = {
             "client_id": ["client"] * n,
@@ -37,7 +37,7 @@ def make() -> Make:
             "last_chunk_time_us": arrivals + np.asarray(e2e),
             "status": ["ok"] * n,
         }
-        return Trace.from_columns({**given, **columns}, TraceHeader(mode=mode, **more), itl)
+        return Trace.from_columns({**given, **columns}, TraceHeader(mode=mode, **more), itl, chunks=chunks)
 
     return make_trace
 

@@ -15,6 +15,7 @@ from blis.errors import BlisError, TraceError
 from blis.rng import stream
 from blis.simulation import simulate
 from blis.trace import Histogram, NetworkFacts, Trace
+from blis.trace.chunks import ChunkTimes
 
 Make = Callable[..., Trace]
 
@@ -271,6 +272,13 @@ def test_gaps_between_tokens(make: Make, latencies):
     assert gaps.figures["mean"].error.value == pytest.approx(-0.2)
     assert gaps.ks.d == 0.25
     assert "itl_us" not in compared(make(*latencies, itl=None), simulated).overall
+
+
+def test_gaps_come_from_chunk_times_where_nothing_else_has_them(make: Make, latencies):
+    chunks = ChunkTimes.of([4, 9, 5, 6], [[10, 20, 50], [], [100, 130], [7]])
+    real = make(*latencies, itl=None, chunks=chunks)
+    gaps = compared(real, make(*latencies, mode="simulated", itl=Histogram([10], [1]))).overall["itl_us"]
+    assert (gaps.n, gaps.figures["mean"].real) == (3, pytest.approx(70 / 3))
 
 
 def test_token_mismatches_are_counted_and_warned_about(make: Make, latencies):
