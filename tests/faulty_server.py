@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -369,15 +370,15 @@ class FaultyServer:
 
 
 @contextmanager
-def running() -> Iterator[FaultyServer]:
+def running(tls: ssl.SSLContext | None = None) -> Iterator[FaultyServer]:
     """A server in a thread of its own; its tasks end with it."""
     server = FaultyServer()
     loop = asyncio.new_event_loop()
     started, stop = threading.Event(), asyncio.Event()
 
     async def main() -> None:
-        listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, backlog=1024)
-        server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, backlog=1024, ssl=tls)
+        server.url = f"http{'s' if tls else ''}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         started.set()
         await stop.wait()
         listener.close()

@@ -39,14 +39,14 @@ def run_facts(header: TraceHeader, summary: Summary, origins: Mapping[str, str])
 
 def _server(server: Mapping[str, Any]) -> str:
     """Say what a server is; the rest is in the trace's header."""
-    parts = [" ".join(str(server[key]) for key in ("type", "version") if key in server)]
+    parts = [str(server[key]) for key in ("type", "version") if key in server]
     if "model" in server:
         parts.append(f"serving {server['model']}")
     if "url" in server:
-        parts.append(f"at {server['url']}")
+        parts += ["at", str(server["url"])] if parts else [str(server["url"])]
     if "api" in server:
         parts.append(f"({server['api']} API)")
-    return " ".join(filter(None, parts))
+    return " ".join(parts)
 
 
 def _workload(header: TraceHeader, summary: Summary) -> str:

@@ -130,7 +130,8 @@ class Answer:
             elif not self.events:
                 self.fail(Status.TRUNCATED, "the stream ended without an event")
             else:
-                had = f"{len(self.chunk_ns)} chunks with tokens"
+                chunks = len(self.chunk_ns)
+                had = f"{chunks} chunk{'' if chunks == 1 else 's'} with tokens"
                 self.fail(Status.TRUNCATED, f"the stream ended without end marker and finish_reason, after {had}")
 
     def _chunk(self, choice: dict[str, Any], at_ns: int) -> None:

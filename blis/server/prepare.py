@@ -68,7 +68,8 @@ async def _prewarm(pool: Pool, writer: RequestWriter, duration_us: int, warn: Ca
     while time.monotonic_ns() < end_ns:
         number += 1
         request = Request(*(getattr(_SMALL, name) for name in _SMALL.__slots__))
-        request.client_seq = number
+        # Below 0, where no request of the run has its id.
+        request.client_seq, request.request_id = number, -number
         data, _ = writer.write(request)
         try:
             response = await pool.fetch(data)

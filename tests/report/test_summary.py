@@ -119,7 +119,7 @@ def test_an_observed_trace_counts_from_the_send(make: Make) -> None:
     found = text(make(mode="real", deployment=None, server={"url": "http://a:8000"}, warm_up_requests=1))
     lines = found.splitlines()
     assert lines[0] == "Observed run"
-    assert "  Server            url http://a:8000" in lines
+    assert "  Server            http://a:8000" in lines
     assert "times count from a request's send" in found
     assert "The first 1 request, the warm-up, left out." in found
 
