@@ -85,7 +85,7 @@ def test_sessions_send_the_real_answers_back(server: FaultyServer) -> None:
     trace = observe(server, workload, {"api": "chat", "type": "openai"})
     assert trace.column("status").tolist() == ["ok"] * 6
     rounds = trace.column("round_index")
-    turns = [len(body["messages"]) for _, _, body in server.received if "stream" in body and body["stream"]]
+    turns = [len(body["messages"]) for _, _, body in server.received if body.get("stream")]
     assert sorted(turns) == sorted(2 * int(index) + 1 for index in rounds)
     last = next(body for _, _, body in server.received if len(body["messages"]) == 3)
     assert last["messages"][1] == {"role": "assistant", "content": " t0 t1 t2"}

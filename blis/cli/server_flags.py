@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,8 +178,9 @@ def load(flags: ServerFlags) -> ServerSpec:
 
 
 def _renamed(problem: Problem) -> Problem:
-    key, _, rest = problem.path.partition(".")
-    return Problem(COMMAND_LINE, None, " ".join(filter(None, (_FLAG_OF.get(key, key), rest))), problem.message)
+    key = re.split(r"[.\[]", problem.path)[0]
+    place = f"{_FLAG_OF.get(key, key)} {problem.path.removeprefix(key).lstrip('.')}".rstrip()
+    return Problem(COMMAND_LINE, None, place, problem.message)
 
 
 def _given(flags: ServerFlags) -> dict[str, Any]:

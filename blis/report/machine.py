@@ -12,7 +12,7 @@ from blis.trace import TraceHeader
 
 __all__ = ["machine_readable", "to_json"]
 
-_RUN = ("aggregate_rate", "horizon_us", "num_requests", "replay")
+_RUN = ("aggregate_rate", "horizon_us", "num_requests", "replay", "interrupted", "load", "error_share", "errors")
 
 
 def machine_readable(header: TraceHeader, summary: Summary, warnings: Sequence[str] = ()) -> dict[str, Any]:

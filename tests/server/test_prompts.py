@@ -23,7 +23,9 @@ def request(
     tokens = sum(length for _, length in segments)
     own = segments[-1][1] if own is None else own
     session = segments[-1][0] or ""
-    return Request(ClientFacts(client), number, 0, own, tokens, segments, 4, session_id=session, round_index=round_index)
+    return Request(
+        ClientFacts(client), number, 0, own, tokens, segments, 4, session_id=session, round_index=round_index
+    )
 
 
 def answer(text: str = "", ids: tuple[int, ...] = (), prompt: int = -1, output: int = -1) -> Answer:
