@@ -20,6 +20,7 @@ import numpy.typing as npt
 from blis.clients.build import Sender, Traffic, sending, sources
 from blis.clients.merge import Slice, merged
 from blis.clients.plans import ClosedLoopSource, SessionSource
+from blis.clients.profiles import timetable
 from blis.clients.rates import END_OF_TIME_US
 from blis.clients.rounds import Round, earliest_rounds
 from blis.clients.sessions import session_name
@@ -132,7 +133,8 @@ def generate_to(
 
 
 def _header(workload: WorkloadSpec, num_requests: int | None) -> TraceHeader:
-    header = TraceHeader.of_workload(workload, {}, mode="generated")
+    stages = {"stage_starts_us": [stage.start_us for stage in timetable(workload)]} if workload.stages else {}
+    header = TraceHeader.of_workload(workload, stages, mode="generated")
     if num_requests is not None:
         header.run["num_requests"] = min(num_requests, header.run.get("num_requests", num_requests))
     return header
@@ -142,6 +144,8 @@ def _parts(workload: WorkloadSpec, num_requests: int | None, warn: Warn) -> Iter
     """Iterate over the columns of consecutive requests."""
     for doubt in workload.warnings:
         warn(doubt)
+    if any(stage.drain for stage in workload.stages[:-1]):
+        warn("stages drain: when the next one begins only a server can tell; here it begins as if nothing were left")
     limits = [limit for limit in (workload.num_requests, num_requests) if limit is not None]
     most = min(limits) if limits else None
     if workload.horizon == 0 or most == 0:

@@ -141,8 +141,15 @@ async def _observe(order: _Order) -> Trace:
 async def _run(order: _Order, env: WallClockEnvironment, target: OpenAIServer, watch: Watch) -> dict[str, Any]:
     """Let the clients send, and return what was counted."""
     workload = order.workload
+    stage_starts_us: list[int] = []
     done = start(
-        env, target, workload, horizon_us=workload.horizon, num_requests=workload.num_requests, warn=order.warn
+        env,
+        target,
+        workload,
+        horizon_us=workload.horizon,
+        num_requests=workload.num_requests,
+        warn=order.warn,
+        stage_starts_us=stage_starts_us,
     )
     run = Run(
         env,
@@ -163,6 +170,7 @@ async def _run(order: _Order, env: WallClockEnvironment, target: OpenAIServer, w
         "client_cpu_share": round(share, 4),
         "retried": target.retried,
         "held_back": target.held_back,
+        **({"stage_starts_us": stage_starts_us} if workload.stages else {}),
     }
 
 

@@ -81,6 +81,7 @@ def simulate(
     env = VirtualTime()
     cluster = built(env, cluster_spec, workload.seed, may_cut=cut_at_horizon, log_steps=record_itl)
     _check_models(workload, [instance.config for instance in cluster.instances])
+    stage_starts_us: list[int] = []
     start(
         env,
         cluster,
@@ -89,9 +90,11 @@ def simulate(
         num_requests=workload.num_requests,
         warn=warn,
         answering=ClientSide(env, cluster, networks_of(workload), workload.seed),
+        stage_starts_us=stage_starts_us,
     )
     run(env, cluster, workload.horizon if cut_at_horizon else None, progress)
-    header = TraceHeader.of_workload(workload, counted(cluster), **served_by(cluster, cluster_spec))
+    counts = counted(cluster) | ({"stage_starts_us": stage_starts_us} if workload.stages else {})
+    header = TraceHeader.of_workload(workload, counts, **served_by(cluster, cluster_spec))
     trace = Trace.from_table(cluster.table, header, cluster.itl)
     if record_itl:
         trace.chunks = chunk_times(cluster)

@@ -12,11 +12,12 @@ from blis.clients.closed_loop import start_workers
 from blis.clients.cohort import Remembered, members
 from blis.clients.plans import ClosedLoopSource, SessionSource
 from blis.clients.processes import Arrivals, open_loop, rank_priority
-from blis.clients.profiles import profiles
-from blis.clients.rates import END_OF_TIME_US, Profile
+from blis.clients.profiles import profiles, timetable
+from blis.clients.rates import END_OF_TIME_US, Profile, Stage
 from blis.clients.servegen_load import chunk_sources
 from blis.clients.sessions import Caller, sessions
 from blis.clients.source import ClientSource, Member, Source
+from blis.clients.stages import Gate
 from blis.clients.target import Target
 from blis.errors import BlisError
 from blis.spec.client import ClientSpec
@@ -48,7 +49,7 @@ def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Traf
     found: list[Traffic] = [
         source
         for sender, profile in zip(spec.senders, profiles(spec), strict=True)
-        for source in _sources_of(sender, profile, spec.seed)
+        for source in _sources_of(sender, profile, spec.seed, timetable(spec))
     ]
     if spec.servegen_data is not None:
         found += chunk_sources(spec, horizon_us, warn)
@@ -59,7 +60,7 @@ def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Traf
     return found
 
 
-def _sources_of(sender: ClientSpec, profile: Profile, seed: int) -> Iterator[Traffic]:
+def _sources_of(sender: ClientSpec, profile: Profile, seed: int, stages: Sequence[Stage]) -> Iterator[Traffic]:
     """Iterate over the sources of a client, or of each member of a cohort."""
     own: Iterable[Member | None] = [None]
     if isinstance(sender, CohortSpec):
@@ -69,9 +70,9 @@ def _sources_of(sender: ClientSpec, profile: Profile, seed: int) -> Iterator[Tra
         if sender.concurrency is not None:
             yield ClosedLoopSource(sender, seed, member)
         elif sender.session is not None:
-            yield SessionSource(sender, profile, seed, member)
+            yield SessionSource(sender, profile, seed, member, stages)
         else:
-            yield ClientSource(sender, profile, seed, member)
+            yield ClientSource(sender, profile, seed, member, stages)
 
 
 def start(
@@ -83,6 +84,7 @@ def start(
     num_requests: int | None,
     warn: Warn,
     answering: Target | None = None,
+    stage_starts_us: list[int] | None = None,
 ) -> simpy.Event:
     """Start a process for every client that sends anything; the event returned fires after the last arrival.
 
@@ -90,7 +92,7 @@ def start(
     should be given, since the clients of a spec never end by themselves. Timeouts of clients that were stopped stay in
     the environment's queue: a run that waits for the event and for the requests in flight needn't wait for them.
     Clients that wait for answers send to ``answering`` where it isn't the same as ``target``: one whose answers come
-    when clients see them.
+    when clients see them. ``stage_starts_us`` gets the times at which the workload's stages begin.
     """
     if horizon_us == 0 or num_requests == 0:
         return Arrivals(env, 0, 0).done
@@ -98,17 +100,21 @@ def start(
     senders = sending(sources(spec, horizon_us, warn), end_us, num_requests)
     processes = sum(source.concurrency if isinstance(source, ClosedLoopSource) else 1 for source, _ in senders)
     arrivals = Arrivals(env, num_requests, processes)
+    answering, gate = answering or target, None
+    if spec.stages:
+        gate = Gate(env, spec.stages, timetable(spec), end_us, [] if stage_starts_us is None else stage_starts_us)
+        target, answering = gate.watched(target), gate.watched(answering)
 
     def begin(rank: int) -> None:
         source, likely = senders[rank]
         priority = rank_priority(rank)
         if isinstance(source, ClosedLoopSource):
-            start_workers(Caller(env, answering or target, source, arrivals, priority, end_us), source)
+            start_workers(Caller(env, answering, source, arrivals, priority, end_us), source)
         elif isinstance(source, SessionSource):
-            caller = Caller(env, answering or target, source, arrivals, priority, end_us)
-            env.process(sessions(caller, source.sessions(end_us, likely)))
+            caller = Caller(env, answering, source, arrivals, priority, end_us)
+            env.process(sessions(caller, source.sessions(end_us, likely), gate))
         else:
-            env.process(open_loop(env, target, source, arrivals, priority, end_us, likely))
+            env.process(open_loop(env, target, source, arrivals, priority, end_us, likely, gate))
 
     later = []
     for rank, (source, _) in enumerate(senders):

@@ -9,7 +9,7 @@ session of one round.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, repeat
@@ -20,7 +20,7 @@ from blis.clients.arrivals import IntArray
 from blis.clients.columns import ColumnSampler
 from blis.clients.lengths import durations, lengths
 from blis.clients.profiles import active_windows
-from blis.clients.rates import END_OF_TIME_US, Profile
+from blis.clients.rates import END_OF_TIME_US, Profile, Stage
 from blis.clients.renewal import MAX_BLOCK, block_sizes
 from blis.clients.source import Block, ClientSource, Member, Row, capped_block, facts_of
 from blis.rng import stream
@@ -127,10 +127,17 @@ class Waiting:
 class SessionSource(Waiting):
     """A client whose sessions start by its arrival process."""
 
-    def __init__(self, client: ClientSpec, profile: Profile, seed: int, member: Member | None = None) -> None:
+    def __init__(
+        self,
+        client: ClientSpec,
+        profile: Profile,
+        seed: int,
+        member: Member | None = None,
+        stages: Sequence[Stage] = (),
+    ) -> None:
         super().__init__(client, seed, member)
         # Sessions start when a client would send single requests.
-        self._starts = ClientSource(client, profile, seed, member)
+        self._starts = ClientSource(client, profile, seed, member, stages)
 
     def expected(self, end_us: int) -> float:
         """Return the mean number of sessions that start in [0, end_us)."""

@@ -8,13 +8,14 @@ The process of an open-loop client is here. Those of clients that wait for answe
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import cast
+from typing import Any, cast
 
 import simpy
 from simpy.events import EventPriority
 
 from blis.clients.rates import END_OF_TIME_US
 from blis.clients.source import Source
+from blis.clients.stages import Gate
 from blis.clients.target import Target
 from blis.request import Request
 
@@ -85,14 +86,21 @@ def open_loop(
     priority: EventPriority,
     end_us: int = END_OF_TIME_US,
     likely: float | None = None,
-) -> Generator[simpy.Event, None, None]:
-    """Send the requests of ``source`` that arrive before ``end_us``, each at its time, whatever becomes of them."""
+    gate: Gate | None = None,
+) -> Generator[simpy.Event, Any, None]:
+    """Send the requests of ``source`` that arrive before ``end_us``, each at its time, whatever becomes of them.
+
+    With a ``gate`` their times are on its stages' clock.
+    """
     submit = target.submit
     facts, cap, timeout = source.facts, source.max_output_tokens, source.timeout_us
     prefix = facts.prefix_length
     head = (facts.prefix_group, prefix)
     now, number = int(env.now), 0
     for block in source.blocks(end_us, likely):
+        if gate is not None:
+            block = block.shifted((yield from gate.delay(int(block.arrival_us[0]))), end_us)
+            now = int(env.now)
         rows = block.rows()
         del block
         for arrival, size, output, capped, parts, ratio in rows:

@@ -6,35 +6,47 @@ from bisect import bisect_right
 from dataclasses import replace
 
 from blis.clients.modulation import FLAT, ModulatedProfile, Wave
-from blis.clients.rates import ALWAYS, Profile, RateProfile, Window, shared_profiles
+from blis.clients.rates import ALWAYS, Profile, RateProfile, Stage, Window, shared_profiles
 from blis.spec.client import ClientSpec
 from blis.spec.cohort import CohortSpec, DiurnalSpec, DrainSpec
 from blis.spec.population import levels
 from blis.spec.workload import WorkloadSpec
 
-__all__ = ["active_windows", "profiles"]
+__all__ = ["active_windows", "profiles", "timetable"]
 
 
 def profiles(spec: WorkloadSpec) -> list[Profile]:
     """Return the profile of each of the spec's clients and of each member of its cohorts, as ``spec.senders`` go.
 
-    With an aggregate rate, the rate fractions are normalised among those active at every moment; without, each has the
-    rates it gives. Patterns of cohorts come on top of that.
+    With an aggregate rate or stages, the rate fractions are normalised among those active at every moment; without,
+    each has the rates it gives. Patterns of cohorts come on top of that.
     """
-    shared = spec.aggregate_rate > 0
-    given = [levels(sender, shared=shared) for sender in spec.senders]
-    windows = [active_windows(sender) for sender in spec.senders]
-    if shared:
+    given = [levels(sender, shared=spec.shared) for sender in spec.senders]
+    windows = [active_windows(sender) if sender.lifecycle else () for sender in spec.senders]
+    if spec.stages:
+        plain = shared_profiles(given, windows, stages=timetable(spec))
+    elif spec.shared:
         plain = shared_profiles(given, windows, spec.aggregate_rate)
     else:
         plain = [
-            RateProfile(1.0, own, weights=own_levels) if len(set(own_levels)) > 1 else RateProfile(own_levels[0], own)
-            for own_levels, own in zip(given, windows, strict=True)
+            RateProfile(1.0, own or ALWAYS, weights=level)
+            if len(set(level)) > 1
+            else RateProfile(level[0], own or ALWAYS)
+            for level, own in zip(given, windows, strict=True)
         ]
     return [
         _of_member(sender, profile) if isinstance(sender, CohortSpec) else profile
         for sender, profile in zip(spec.senders, plain, strict=True)
     ]
+
+
+def timetable(spec: WorkloadSpec) -> tuple[Stage, ...]:
+    """Return the stages of a workload on their own clock, which stands still while one drains."""
+    stages, start = [], 0
+    for stage in spec.stages:
+        stages.append(Stage(start, start + stage.duration, stage.rate))
+        start += stage.duration + stage.pause
+    return tuple(stages)
 
 
 def active_windows(client: ClientSpec) -> tuple[Window, ...]:

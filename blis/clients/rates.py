@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,6 +29,7 @@ __all__ = [
     "Clock",
     "Profile",
     "RateProfile",
+    "Stage",
     "Window",
     "shared_profiles",
     "whole_microseconds",
@@ -39,6 +40,15 @@ END_OF_TIME_US = 2**53
 
 Window = tuple[int, int]
 """A stretch of activity [start, end) in microseconds."""
+
+
+class Stage(NamedTuple):
+    """A stretch [start_us, end_us) in which an aggregate rate is multiplied by ``rate``."""
+
+    start_us: int
+    end_us: int
+    rate: float
+
 
 ALWAYS: tuple[Window, ...] = ((0, END_OF_TIME_US),)
 """The windows of a client without any."""
@@ -152,7 +162,10 @@ class RateProfile:
 
 
 def shared_profiles(
-    fractions: Sequence[Sequence[float]], windows: Sequence[Sequence[Window]], aggregate_rate: float
+    fractions: Sequence[Sequence[float]],
+    windows: Sequence[Sequence[Window]],
+    aggregate_rate: float = 1.0,
+    stages: Sequence[Stage] = (),
 ) -> list[RateProfile]:
     """Return the profiles of clients that share ``aggregate_rate`` (requests/s) by their rate fractions.
 
@@ -160,15 +173,17 @@ def shared_profiles(
     anyone is active. ``windows[i]`` are client i's active stretches, disjoint and in order, and ``fractions[i]`` its
     fraction in each; no window and one fraction mean always active. Only ratios of fractions matter, exactly: 7 and 3
     give the same floats as 0.7 and 0.3, since sums and ratios are taken over the decimal numbers as written. A fraction
-    of 0 gives a rate of 0.
+    of 0 gives a rate of 0. With ``stages``, disjoint and in order, the aggregate rate is multiplied by theirs, and is 0
+    outside them.
     """
     exact = [[Fraction(repr(float(fraction))) for fraction in own] for own in fractions]
     most = [max(own) for own in exact]
     total = sum(most, Fraction(0))
-    active = [tuple(own) or ALWAYS for own in windows]
+    always = ((stages[0].start_us, stages[-1].end_us),) if stages else ALWAYS
+    active = [tuple(own) or always for own in windows]
     if total == 0:
         return [RateProfile(0.0, own) for own in active]
-    clock = _shared_clock([[fraction / total for fraction in own] for own in exact], active)
+    clock = _shared_clock([[fraction / total for fraction in own] for own in exact], active, stages)
     return [
         RateProfile(float(top / total) * aggregate_rate, at, clock, _weights(own, top))
         for own, top, at in zip(exact, most, active, strict=True)
@@ -193,7 +208,9 @@ def whole_microseconds(times: FloatArray, last: int) -> IntArray:
     return result
 
 
-def _shared_clock(shares: Sequence[Sequence[Fraction]], windows: Sequence[Sequence[Window]]) -> Clock:
+def _shared_clock(
+    shares: Sequence[Sequence[Fraction]], windows: Sequence[Sequence[Window]], stages: Sequence[Stage]
+) -> Clock:
     changes: defaultdict[int, Fraction] = defaultdict(Fraction)
     changes[0] = Fraction(0)
     for own, at in zip(shares, windows, strict=True):
@@ -201,10 +218,15 @@ def _shared_clock(shares: Sequence[Sequence[Fraction]], windows: Sequence[Sequen
             changes[start] += share
             changes[end] -= share
     changes.pop(END_OF_TIME_US, None)
-    edges = sorted(changes)
+    totals = {0: 0.0 if stages else 1.0}
+    for stage in stages:
+        # Where the next stage begins at once, it takes the place of the end.
+        totals |= {stage.start_us: stage.rate, stage.end_us: 0.0}
+    edges = sorted({*changes, *totals})
     paces: list[float] = []
-    active = Fraction(0)
+    active, total = Fraction(0), 0.0
     for edge in edges:
-        active += changes[edge]
-        paces.append(float(1 / active) if active > 0 else 0.0)
+        active += changes.get(edge, Fraction(0))
+        total = totals.get(edge, total)
+        paces.append(total * float(1 / active) if active > 0 else 0.0)
     return Clock.from_paces(edges, paces)

@@ -16,6 +16,7 @@ from simpy.events import EventPriority
 
 from blis.clients.plans import Plan, SessionBlock, Waiting
 from blis.clients.processes import Arrival, Arrivals
+from blis.clients.stages import Gate
 from blis.clients.target import Target
 from blis.request import Outcome, Request
 from blis.trace.status import Status
@@ -99,19 +100,32 @@ def session_name(client_id: str, number: int) -> str:
     return f"{client_id}/{number}"
 
 
-def sessions(caller: Caller, blocks: Iterator[SessionBlock]) -> Generator[simpy.Event, None, None]:
-    """Start each session when it is due, whatever has become of the others."""
+def sessions(
+    caller: Caller, blocks: Iterator[SessionBlock], gate: Gate | None = None
+) -> Generator[simpy.Event, Any, None]:
+    """Start each session when it is due, whatever has become of the others.
+
+    With a ``gate`` the times are on its stages' clock, and it knows of the sessions that are open.
+    """
     arrivals = caller.arrivals
     for block in blocks:
+        delay_us = 0 if gate is None else (yield from gate.delay(int(block.start_us[0])))
         for plan in block.plans():
-            yield caller.arrive(plan.start_us, plan.number)
+            start_us = plan.start_us + delay_us
+            if start_us >= caller.end_us:
+                break
+            yield caller.arrive(start_us, plan.number)
             if arrivals.left <= 0:
                 return
             arrivals.begin_client()
-            caller.env.process(_session(caller, plan))
+            caller.env.process(_session(caller, plan, start_us, gate))
     arrivals.end_client()
 
 
-def _session(caller: Caller, plan: Plan) -> Generator[simpy.Event, Any, None]:
-    yield from caller.rounds(plan, plan.number, plan.start_us)
+def _session(caller: Caller, plan: Plan, start_us: int, gate: Gate | None) -> Generator[simpy.Event, Any, None]:
+    if gate is not None:
+        gate.enter()
+    yield from caller.rounds(plan, plan.number, start_us)
+    if gate is not None:
+        gate.leave()
     caller.arrivals.end_client()

@@ -7,7 +7,7 @@ ones ended (sessions, closed loops) are processes of their own and take their dr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import NamedTuple, Protocol
@@ -15,9 +15,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from blis.clients.arrivals import IntArray
+from blis.clients.arrivals import FloatArray, IntArray
 from blis.clients.columns import Columns, ColumnSampler
-from blis.clients.rates import END_OF_TIME_US, Profile, whole_microseconds
+from blis.clients.conditioned import conditioned_sums
+from blis.clients.rates import END_OF_TIME_US, Profile, Stage, whole_microseconds
 from blis.clients.renewal import unit_sums
 from blis.request import ClientFacts, Parts
 from blis.rng import stream
@@ -46,6 +47,12 @@ class Block:
     arrival_us: IntArray
     columns: Columns
     capped: npt.NDArray[np.bool_] | None = None
+
+    def shifted(self, delay_us: int, end_us: int) -> Block:
+        """Return those requests that arrive before ``end_us`` when all arrive ``delay_us`` later."""
+        arrivals = self.arrival_us + delay_us
+        kept = int(np.searchsorted(arrivals, end_us))
+        return Block(arrivals[:kept], self.columns.cut(0, kept), None if self.capped is None else self.capped[:kept])
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the requests as plain Python values."""
@@ -112,20 +119,31 @@ class Member(NamedTuple):
 
 
 class ClientSource:
-    """The requests of a client that a workload describes by its distributions, or of a ``member`` of a cohort."""
+    """The requests of a client that a workload describes by its distributions, or of a ``member`` of a cohort.
+
+    Where the workload has ``stages``, no block reaches over the start of one.
+    """
 
     __slots__ = (
         "_client",
         "_first_gap",
         "_profile",
         "_seed",
+        "_stages",
         "facts",
         "max_output_tokens",
         "not_before_us",
         "timeout_us",
     )
 
-    def __init__(self, client: ClientSpec, profile: Profile, seed: int, member: Member | None = None) -> None:
+    def __init__(
+        self,
+        client: ClientSpec,
+        profile: Profile,
+        seed: int,
+        member: Member | None = None,
+        stages: Sequence[Stage] = (),
+    ) -> None:
         self.facts = facts_of(client) if member is None else member.facts
         self.max_output_tokens = client.max_output_tokens or 0
         self.timeout_us = client.timeout
@@ -134,6 +152,7 @@ class ClientSource:
         self._client = client
         self._profile = profile
         self._seed = seed
+        self._stages = stages
 
     def expected(self, end_us: int) -> float:
         """Return the mean number of arrivals in [0, end_us)."""
@@ -142,20 +161,22 @@ class ClientSource:
     def blocks(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[Block]:
         """Iterate over the requests that arrive in [0, end_us)."""
         columns, chunks = ColumnSampler(self._client, self.named), self._chunks(end_us, likely)
-        more, done = True, 0
+        first = more = True
         while more:
             arrivals, more = next(chunks)
             made = [capped_block(arrivals, columns.columns(arrivals), self.max_output_tokens)]
-            fresh, done = done == 0, done + len(arrivals)
+            count = len(arrivals)
             # Many clients wait in their only block for long: nothing is kept that they may never need again.
+            again = first and more and count < _SMALL_BLOCK
             del arrivals
-            if not more or (fresh and done < _SMALL_BLOCK):
+            if again or not more:
                 del columns, chunks
-            if len(made[0].arrival_us):
+            if count:
                 yield made.pop()
-            if more and fresh and done < _SMALL_BLOCK:
+            if again:
                 columns, chunks = ColumnSampler(self._client, self.named), self._chunks(end_us, likely)
                 columns.columns(next(chunks)[0])
+            first = False
 
     def arrivals(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[IntArray]:
         """Iterate over the arrivals in [0, end_us) alone, in blocks: int64 microseconds, strictly increasing."""
@@ -168,15 +189,29 @@ class ClientSource:
         if expected > 0:
             end_us = min(end_us, END_OF_TIME_US)
             likely = expected if likely is None else min(likely, expected)
-            for sums in unit_sums(self._client, self._profile, self.named, likely, self._first_gap):
+            for sums in self._sums(likely):
                 arrivals = whole_microseconds(self._profile.times(sums), last)
                 kept = int(np.searchsorted(arrivals, end_us))
-                if kept < len(sums):
-                    yield arrivals[:kept], False
+                more = kept == len(sums)
+                *earlier, final = self._by_stage(arrivals[:kept])
+                for part in earlier:
+                    yield part, True
+                yield final, more
+                if not more:
                     return
                 last = int(arrivals[-1])
-                yield arrivals, True
         yield np.empty(0, dtype=np.int64), False
+
+    def _sums(self, likely: float) -> Iterator[FloatArray]:
+        arrival = self._client.arrival
+        if arrival is not None and arrival.conditioned:
+            return conditioned_sums(self._client, self._profile, self.named, self._stages)
+        return unit_sums(self._client, self._profile, self.named, likely, self._first_gap)
+
+    def _by_stage(self, arrivals: IntArray) -> list[IntArray]:
+        if not self._stages:
+            return [arrivals]
+        return np.split(arrivals, np.searchsorted(arrivals, [stage.start_us for stage in self._stages[1:]]))
 
     def named(self, *names: str) -> np.random.Generator:
         """Return the client's random stream for a purpose."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from blis.spec.fields import RealNumber
+from blis.spec.fields import Flag, RealNumber
 from blis.spec.strict import Finding, StrictModel, is_number, shown
 
 __all__ = ["CV_RANGES", "ArrivalSpec"]
@@ -23,11 +23,19 @@ class ArrivalSpec(StrictModel):
     ``cv`` is the coefficient of variation of the gaps, their standard deviation over their mean: needed by gamma, in
     (0, 10], and weibull, in [0.01, 10.4]. A poisson process has 1 and a constant one 0, which may be said but not
     changed.
+
+    With ``conditioned``, each stretch of constant rate (a stage, a window, or what they have in common) is filled by
+    as many gaps as rate times duration gives, scaled to span it together, as load-testing tools do. They are laid on
+    it as on a circle, from a uniform place on: a Poisson process given its count. What isn't a whole number is rounded
+    so that the sum over stretches is right.
     """
 
     process: Literal["poisson", "gamma", "weibull", "constant"] = Field(description="Kind of renewal process.")
     cv: RealNumber | None = Field(
         default=None, description="Coefficient of variation of the gaps: gamma takes (0, 10], weibull [0.01, 10.4]."
+    )
+    conditioned: Flag = Field(
+        default=False, description="Whether each stage, or window, has exactly as many arrivals as its rate asks for."
     )
 
     @classmethod

@@ -21,14 +21,17 @@ def doubts(spec: WorkloadSpec) -> Iterator[Finding]:
     for key in ("horizon", "num_requests"):
         if getattr(spec, key) == 0:
             yield (key,), f"is 0: no requests will be sent; leave {key} out for no such limit"
-    shared = spec.aggregate_rate > 0
+    shared = spec.shared
     open_loop = [sender for sender in spec.senders if sender.concurrency is None]
     silent = not shared and open_loop and not any(_sends(sender, shared=False) for sender in open_loop)
     if silent:
         who = "client" if spec.clients or not spec.cohorts else "cohort"
         yield ("aggregate_rate",), f"is 0 and no {who} has a rate of its own: the {who}s will send no requests"
-    if shared and spec.senders and not open_loop:
+    if spec.aggregate_rate > 0 and spec.senders and not open_loop:
         yield ("aggregate_rate",), "isn't used, since every client has concurrency, which needs no rate"
+    total = "each stage has a rate" if spec.stages else "aggregate_rate is above 0"
+    if spec.stages and not any(stage.rate for stage in spec.stages):
+        yield ("stages",), "have no rate above 0: no requests will be sent"
     places = [(key, index) for key in ("clients", "cohorts") for index in range(len(getattr(spec, key)))]
     for place, sender in zip(places, spec.senders, strict=True):
         who = place[0].removesuffix("s")
@@ -39,7 +42,7 @@ def doubts(spec: WorkloadSpec) -> Iterator[Finding]:
             yield place, "has no rate of its own while aggregate_rate is 0: it will send no requests"
         if shared:
             for part in _rates(sender):
-                yield (*place, *part, "rate"), "isn't used, since aggregate_rate is above 0"
+                yield (*place, *part, "rate"), f"isn't used, since {total}"
         if sender.prefix_group and sender.prefix_length == 0:
             yield (*place, "prefix_group"), "shares nothing, since prefix_length is 0 or absent"
 

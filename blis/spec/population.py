@@ -11,6 +11,9 @@ from blis.spec.strict import Finding, is_number, lookup, shown
 
 __all__ = ["levels", "population_findings"]
 
+_NO_CLIENTS = "at least one client or servegen_data path required"
+_NO_SHARES = "must be 0 where there are both clients and servegen_data, so that each keeps rates of its own"
+
 
 def levels(client: ClientSpec, *, shared: bool) -> tuple[float, ...]:
     """Return how much a client sends in each of its windows, in order of time; without windows, its one level.
@@ -25,12 +28,18 @@ def levels(client: ClientSpec, *, shared: bool) -> tuple[float, ...]:
     return tuple(own if level is None else level for level in given)
 
 
-def population_findings(senders: Mapping[str, Sequence[Any]], aggregate: Any) -> Iterator[Finding]:
-    """Yield what is wrong between raw ``senders``, clients and cohorts by key, under a raw ``aggregate`` rate."""
-    places = [(key, index, sender) for key, items in senders.items() for index, sender in enumerate(items)]
+def population_findings(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what is wrong between the clients and cohorts of a raw workload, and its rates."""
+    senders = {key: _items(raw.get(key)) for key in ("clients", "cohorts")}
+    aggregate = raw.get("aggregate_rate")
+    if not any(senders.values()):
+        if not lookup(raw.get("servegen_data"), "path"):
+            yield ("clients",), _NO_CLIENTS
+    elif raw.get("servegen_data") is not None and is_number(aggregate) and aggregate > 0:
+        yield ("aggregate_rate",), f"{_NO_SHARES}; found {shown(aggregate)}"
     first: dict[str, str] = {}
-    cohorts = {identity for cohort in senders.get("cohorts", ()) if isinstance(identity := lookup(cohort, "id"), str)}
-    for key, index, sender in places:
+    cohorts = {identity for cohort in senders["cohorts"] if isinstance(identity := lookup(cohort, "id"), str)}
+    for key, index, sender in [(key, index, one) for key, items in senders.items() for index, one in enumerate(items)]:
         identity, place = lookup(sender, "id"), f"{key}[{index}]"
         if isinstance(identity, str):
             if first.setdefault(identity, place) != place:
@@ -40,18 +49,49 @@ def population_findings(senders: Mapping[str, Sequence[Any]], aggregate: Any) ->
             if cohort in cohorts:
                 text = f"{shown(identity)} is kept for a member of the cohort {shown(cohort)}; choose another id"
                 yield (key, index, "id"), text
-        if (missing := _missing_rate(sender, aggregate)) is not None:
+        if (missing := _missing_rate(sender, aggregate, staged=bool(raw.get("stages")))) is not None:
             yield (key, index, "rate_fraction"), missing
+        for part in _unfit_conditions(sender, key, staged=bool(raw.get("stages"))):
+            yield (key, index, *part[0]), part[1]
 
 
-def _missing_rate(client: Any, aggregate: Any) -> str | None:
+def _items(value: Any) -> Sequence[Any]:
+    """Return a raw list's items; where something else is given, one that can't be read."""
+    return value if isinstance(value, list | tuple) else [None] if value else []
+
+
+def _unfit_conditions(sender: Any, key: str, *, staged: bool) -> Iterator[Finding]:
+    """Yield where a client's arrivals are conditioned on a count that nothing gives."""
+    windows = lookup(lookup(sender, "lifecycle"), "windows")
+    windows = windows if isinstance(windows, list | tuple) else ()
+    own = lookup(lookup(sender, "arrival"), "conditioned") is True
+    others = [lookup(window, "arrival") for window in windows]
+    if own and key == "cohorts":
+        yield (
+            ("arrival", "conditioned"),
+            "isn't for cohorts: each member would have a count of its own; make it a client",
+        )
+    elif own and not windows and not staged:
+        yield (
+            ("arrival", "conditioned"),
+            "needs stages, or windows of the client, whose rates and durations give counts",
+        )
+    for index, other in enumerate(others):
+        if other is not None and (lookup(other, "conditioned") is True) != own:
+            place = ("lifecycle", "windows", index, "arrival", "conditioned")
+            yield place, f"must be as in the client's arrival, which is {'' if own else 'not '}conditioned"
+
+
+def _missing_rate(sender: Any, aggregate: Any, *, staged: bool) -> str | None:
     """Say what is wrong where a client or cohort doesn't tell how much it sends."""
-    if not isinstance(client, Mapping | ClientSpec) or _gives(client, "rate_fraction"):
+    if not isinstance(sender, Mapping | ClientSpec) or _gives(sender, "rate_fraction"):
         return None
-    if lookup(client, "concurrency") is not None:
+    if lookup(sender, "concurrency") is not None:
         return None
     shared = is_number(aggregate) and aggregate > 0
-    if not _gives(client, "rate"):
+    if staged:
+        return "missing; give the client's share of the stages' rates"
+    if not _gives(sender, "rate"):
         return "missing; give the client's share of aggregate_rate" + ("" if shared else ", or its rate in requests/s")
     if not shared:
         return None

@@ -135,7 +135,7 @@ def closed_loop_findings(raw: Mapping[str, Any]) -> Iterator[Finding]:
     concurrency = raw.get("concurrency")
     if concurrency is None:
         if raw.get("arrival") is None:
-            yield ("arrival",), "missing; expected a mapping with the keys process, cv"
+            yield ("arrival",), "missing; expected a mapping with the keys process, cv, conditioned, conditioned"
         if raw.get("think_time_us") is not None:
             hint = "; a session has its own, session.think_time_us" if raw.get("session") is not None else ""
             yield ("think_time_us",), f"needs concurrency, the number of requests that the client keeps going{hint}"

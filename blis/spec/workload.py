@@ -5,7 +5,7 @@ All times are whole microseconds (in YAML also text with a unit), all rates requ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,12 +26,12 @@ from blis.spec.multimodal import MultimodalSpec
 from blis.spec.population import population_findings
 from blis.spec.servegen import ServeGenSpec
 from blis.spec.session import ReasoningSpec, SessionSpec
+from blis.spec.stages import StageSpec, stage_findings
 from blis.spec.strict import (
     Finding,
     Locate,
     StrictModel,
     did_you_mean,
-    is_number,
     load_yaml,
     lookup,
     nowhere,
@@ -59,6 +59,7 @@ __all__ = [
     "ServeGenSpec",
     "SessionSpec",
     "SloTargets",
+    "StageSpec",
     "WindowSpec",
     "WorkloadSpec",
     "load_workload",
@@ -67,9 +68,7 @@ __all__ = [
     "workload_of",
 ]
 
-_NO_CLIENTS = "at least one client or servegen_data path required"
 _ENDLESS = "set horizon or num_requests: with neither, the workload never ends"
-_NO_SHARES = "must be 0 where there are both clients and servegen_data, so that each keeps rates of its own"
 _OVERRIDE = "override"
 _WIDTH = 120
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -105,6 +104,7 @@ class WorkloadSpec(StrictModel):
     )
     clients: tuple[ClientSpec, ...] = Field(default=(), description="The clients; their order changes nothing.")
     cohorts: tuple[CohortSpec, ...] = Field(default=(), description="Populations of clients that are alike.")
+    stages: tuple[StageSpec, ...] = Field(default=(), description="Total rates one after another; end the workload.")
     servegen_data: ServeGenSpec | None = Field(default=None, description="Measured data; each chunk becomes a client.")
 
     _text: str | None = PrivateAttr(None)
@@ -131,6 +131,11 @@ class WorkloadSpec(StrictModel):
     def senders(self) -> tuple[ClientSpec, ...]:
         """The clients and cohorts: all who share rates."""
         return *self.clients, *self.cohorts
+
+    @property
+    def shared(self) -> bool:
+        """Whether rates are shares of a total: of the aggregate rate, or of those of stages."""
+        return self.aggregate_rate > 0 or bool(self.stages)
 
     @property
     def base_dir(self) -> Path:
@@ -169,22 +174,13 @@ class WorkloadSpec(StrictModel):
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
         """There is somebody who sends, an end, and a share for everyone; ids are unique."""
-        senders = {key: _items(raw.get(key)) for key in ("clients", "cohorts")}
-        written = any(senders.values())
-        if not written and not lookup(raw.get("servegen_data"), "path"):
-            yield ("clients",), _NO_CLIENTS
-        spanned = not written and lookup(raw.get("servegen_data"), "span_end") is not None
-        if raw.get("horizon") is None and raw.get("num_requests") is None and not spanned:
+        yield from population_findings(raw)
+        yield from stage_findings(raw)
+        spanned = (
+            not (raw.get("clients") or raw.get("cohorts")) and lookup(raw.get("servegen_data"), "span_end") is not None
+        )
+        if raw.get("horizon") is None and raw.get("num_requests") is None and not (spanned or raw.get("stages")):
             yield (), _ENDLESS
-        aggregate = raw.get("aggregate_rate")
-        if written and raw.get("servegen_data") is not None and is_number(aggregate) and aggregate > 0:
-            yield ("aggregate_rate",), f"{_NO_SHARES}; found {shown(aggregate)}"
-        yield from population_findings(senders, aggregate)
-
-
-def _items(value: Any) -> Sequence[Any]:
-    """Return a raw list's items; where something else is given, one that can't be read."""
-    return value if isinstance(value, list | tuple) else [None] if value else []
 
 
 def workload_of(spec: WorkloadSpec | Mapping[str, Any] | str | Path) -> WorkloadSpec:

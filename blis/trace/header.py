@@ -76,7 +76,7 @@ class TraceHeader(StrictModel):
     ``spec`` is the workload's text as it was written. ``network`` and ``slo_targets`` go by client id, those of a
     cohort's members by the cohort's id and ``-*`` (see :func:`facts_for`). ``run`` holds
     what was counted over the run as a whole: ``span_us``, ``horizon_us``, ``claimed_blocks``, ``allocated_blocks``,
-    ``pools`` (pool by instance) and more.
+    ``pools`` (pool by instance), ``stage_starts_us`` and more.
 
     What varies between equal runs (dates, versions, machines) belongs in the provenance file instead.
     """

@@ -174,7 +174,7 @@ def test_unknown_data_types_of_python_are_refused() -> None:
     assert messages(workload(seed=1j)) == ["seed: must be a whole number >= 0, found 1j"]
     assert messages([1]) == [
         ": must be a mapping with the keys version, seed, category, aggregate_rate, num_requests, horizon, clients, "
-        "cohorts, servegen_data, found a list of 1 item"
+        "cohorts, stages, servegen_data, found a list of 1 item"
     ]
 
 
