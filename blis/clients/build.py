@@ -103,7 +103,9 @@ def start(
     answering, gate = answering or target, None
     if spec.stages:
         gate = Gate(env, spec.stages, timetable(spec), end_us, [] if stage_starts_us is None else stage_starts_us)
-        target, answering = gate.watched(target), gate.watched(answering)
+        if any(stage.drain for stage in spec.stages):
+            # A stage is over when the clients see that it is.
+            target = answering = gate.watched(answering)
 
     def begin(rank: int) -> None:
         source, likely = senders[rank]

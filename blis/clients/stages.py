@@ -52,8 +52,8 @@ class Gate:
         return (yield begun) if begun.callbacks is not None else begun.value
 
     def watched(self, target: Target) -> Target:
-        """Return ``target``, as one whose requests in flight are counted where a stage drains."""
-        return _Watched(self, target) if any(spec.drain for spec in self._specs) else target
+        """Return ``target`` as one whose requests in flight are counted."""
+        return _Watched(self, target)
 
     def enter(self) -> None:
         """Note that something is in flight from now on: a request, or a session."""
