@@ -15,12 +15,12 @@ from blis.cli.flags import takes_flags
 from blis.cli.outputs import check_writable
 from blis.cli.streams import warn, write_out
 from blis.cli.workload_flags import EndFlags, ServeGenFlags, ShapeFlags, WorkloadFlags
-from blis.errors import SpecError
+from blis.errors import BlisError, SpecError
 
 if TYPE_CHECKING:
     from blis.spec.workload import WorkloadSpec
 
-__all__ = ["OUT", "app", "give_spec"]
+__all__ = ["OUT", "app", "check_out", "give_spec"]
 
 OUT = typer.Option("--out", "-o", metavar="FILE", help="Write the spec to a file. Default: standard output.")
 _SERVEGEN_EPILOG = """\
@@ -70,8 +70,10 @@ def servegen(
     out: Annotated[str | None, OUT] = None,
 ) -> None:
     """Write a spec for ServeGen data: one that refers to the folder, or one of explicit clients."""
+    if options.span_end is None and ends.horizon is None and ends.num_requests is None:
+        raise BlisError(f"{folder}: say how much of the data to use: --span-end, --horizon or --num-requests")
     spec = _load(WorkloadFlags(servegen=folder, **asdict(options), **asdict(ends)), {"--servegen": "FOLDER"})
-    _check_out(out, [])
+    check_out(out, [])
     if as_clients:
         from blis.convert import expanded
 
@@ -80,11 +82,6 @@ def servegen(
     from blis.spec.servegen_data import find_chunks
 
     find_chunks(Path(folder), warn)
-    assert spec.servegen_data is not None
-    if out is not None and not os.path.isabs(folder):
-        # The path in a spec starts from the spec's folder.
-        path = os.path.relpath(folder, Path(out).parent)
-        spec = spec.model_copy(update={"servegen_data": spec.servegen_data.model_copy(update={"path": path})})
     give_spec(spec, out, f"ServeGen data in {folder}.")
 
 
@@ -100,7 +97,7 @@ def inference_perf(
     """
     from blis.convert import from_inference_perf
 
-    _check_out(out, [config])
+    check_out(out, [config])
     give_spec(from_inference_perf(config, warn), out, f"The workload of the inference-perf configuration {config}.")
 
 
@@ -114,7 +111,7 @@ def preset(
 ) -> None:
     """Write a spec for a built-in workload, as a start for one of your own."""
     spec = _load(WorkloadFlags(workload=name, **asdict(ends), **asdict(shape)), {"--workload": "NAME"})
-    _check_out(out, [])
+    check_out(out, [])
     give_spec(spec, out, f"The built-in workload {name}.")
 
 
@@ -124,6 +121,11 @@ def give_spec(spec: WorkloadSpec, out: str | None, comment: str) -> None:
     Raises:
         BlisError: It can't be written.
     """
+    data = spec.servegen_data
+    if out is not None and data is not None and not os.path.isabs(data.path):
+        # The path in a spec starts from the spec's folder.
+        moved = data.model_copy(update={"path": os.path.relpath(data.path, Path(out).parent)})
+        spec = spec.model_copy(update={"servegen_data": moved})
     text = f"# {comment}\n{spec.text}"
     if out is None:
         write_out(text)
@@ -142,6 +144,11 @@ def _load(flags: WorkloadFlags, names: Mapping[str, str]) -> WorkloadSpec:
         raise SpecError(problems) from None
 
 
-def _check_out(out: str | None, inputs: Iterable[str]) -> None:
+def check_out(out: str | None, inputs: Iterable[str]) -> None:
+    """Make sure that ``--out`` can be written and is none of the ``inputs``.
+
+    Raises:
+        BlisError: naming the flag.
+    """
     if out is not None:
         check_writable({f"--out {out}": [Path(out)]}, inputs)

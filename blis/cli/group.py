@@ -20,6 +20,7 @@ COMMANDS = {
     "replay": "blis.cli.replay",
     "generate": "blis.cli.generate",
     "convert": "blis.cli.convert",
+    "compose": "blis.cli.compose",
     "describe": "blis.cli.describe",
     "metrics": "blis.cli.metrics",
     "report": "blis.cli.report",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from blis.convert.compose import compose
 from blis.convert.inference_perf import from_inference_perf
 from blis.convert.servegen import expanded
 
-__all__ = ["expanded", "from_inference_perf"]
+__all__ = ["compose", "expanded", "from_inference_perf"]

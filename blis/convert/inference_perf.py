@@ -36,6 +36,7 @@ Fields = dict[str, Any]
 FloatArray = npt.NDArray[np.float64]
 
 _QUANTILES = (np.arange(10_000) + 0.5) / 10_000
+_CLIPPED = 1e-3
 _Z = np.linspace(-10, 10, 8001)
 
 
@@ -129,11 +130,29 @@ def _distribution(lengths: Lengths, *, moved: bool = False) -> Fields:
     if lengths.type == "normal" and _deviation(lengths) > 0:
         params = {"mean": lengths.mean, "std_dev": _deviation(lengths), "min": lengths.min, "max": lengths.max}
         return {"type": "gaussian", "params": params}
+    if lengths.type == "lognormal" and not moved and _hardly_clipped(lengths):
+        sigma = _sigma(lengths.mean, _deviation(lengths))
+        mu = math.log(lengths.mean) - sigma**2 / 2
+        return {"type": "lognormal", "params": {"mu": short(mu), "sigma": short(sigma)}}
     return measured(np.maximum(np.rint(_values(lengths, _QUANTILES, moved=moved)), 1).astype(np.int64))
 
 
 def _deviation(lengths: Lengths) -> float:
     return lengths.std_dev if lengths.variance is None else math.sqrt(lengths.variance)
+
+
+def _sigma(mean: float, deviation: float) -> float:
+    """Return the standard deviation of the logarithm of lognormal values."""
+    return math.sqrt(math.log1p((deviation / mean) ** 2))
+
+
+def _hardly_clipped(lengths: Lengths) -> bool:
+    """Whether fewer than one in a thousand lognormal lengths lie outside the limits."""
+    if not lengths.mean or not _deviation(lengths):
+        return False
+    sigma = _sigma(lengths.mean, _deviation(lengths))
+    edges = (np.log(np.array([max(lengths.min, 0.5), lengths.max]) / lengths.mean) + sigma**2 / 2) / sigma
+    return float(ndtr(edges[0]) + ndtr(-edges[1])) < _CLIPPED
 
 
 def _values(lengths: Lengths, p: FloatArray, *, moved: bool) -> FloatArray:
@@ -147,7 +166,7 @@ def _values(lengths: Lengths, p: FloatArray, *, moved: bool) -> FloatArray:
         case "lognormal":
             start = low if moved else 0
             above = max(mean - start, 1.0)
-            sigma = math.sqrt(math.log1p((deviation / above) ** 2))
+            sigma = _sigma(above, deviation)
             values = start + above * np.exp(sigma * ndtri(p) - sigma**2 / 2)
         case "poisson":
             counts = np.arange(math.ceil(mean + 12 * math.sqrt(mean) + 20))
