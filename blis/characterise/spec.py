@@ -25,6 +25,8 @@ Data = dict[str, Any]
 
 _LEAST_CV = 0.01
 _SLO_CLASSES = get_args(ClientSpec.model_fields["slo_class"].annotation)
+_SMALLEST = 0.005
+"""Clients with a smaller share of the requests aren't described one by one."""
 _OTHERS = "others"
 _NOBODY = "client"
 
@@ -32,11 +34,12 @@ _NOBODY = "client"
 def fit_spec(trace: Trace, *, clients: int = 50, lengths: Method = "empirical") -> WorkloadSpec:
     """Return a workload whose traffic is like that of ``trace``: in rate, burstiness, lengths, prefixes and classes.
 
-    Each of the busiest ``clients`` becomes a client of its own (requests of one id that differ in tenant, class, model
-    or prefix are clients of their own): its rate, over time where that clearly changes; the process that fits its gaps
-    best, with the cv they have; its lengths as ``empirical`` distributions or ``fitted`` ones; its prefix, timeout,
-    cap, reasoning and modalities. Rounds of sessions make sessions, of as many rounds, with the time between answer and
-    next round as think time. All other clients of a class are pooled into one, whose inputs hold the prefixes, too.
+    Each of the busiest ``clients`` that sends at least 0.5 % of the requests becomes a client of its own (requests of
+    one id that differ in tenant, class, model or prefix are clients of their own): its rate, over time where that
+    clearly changes; the process that fits its gaps best, with the cv they have; its lengths as ``empirical``
+    distributions or ``fitted`` ones; its prefix, timeout, cap, reasoning and modalities. Rounds of sessions make
+    sessions, of as many rounds, with the time between answer and next round as think time. All other clients of a class
+    are pooled into one, whose inputs hold the prefixes, too.
 
     What arrived because something was answered is taken as it came, except for the rounds of sessions. The parts are
     those of ServeGen's characterisation (Xiang et al. 2025).
@@ -48,16 +51,17 @@ def fit_spec(trace: Trace, *, clients: int = 50, lengths: Method = "empirical") 
     if not len(requests):
         raise BlisError("the trace has no requests, so there is nothing to fit a workload to")
     groups = _groups(requests)
-    apart, pooled = groups[:clients], groups[clients:]
+    large = sum(len(rows) >= _SMALLEST * len(requests) for rows in groups)
+    apart, pooled = groups[: min(clients, large)], groups[min(clients, large) :]
     described = [_client(requests, rows, lengths, trace) for rows in apart]
     described += [_pool(requests, rows, lengths) for rows in _by_class(requests, pooled)]
-    data = {
-        "version": "2",
-        "seed": 42 if trace.header.seed is None else trace.header.seed,
-        "horizon": requests.span_us + 1,
-        "clients": list(_with_ids(described)),
-    }
-    return workload_from_dict(data)
+    found = list(_with_ids(described))
+    return workload_from_dict({"version": "2", "horizon": _horizon(requests), "clients": found})
+
+
+def _horizon(requests: Requests) -> int:
+    """Return the end of the arrivals, which no arrival has reached."""
+    return max(requests.span_us, int(requests.arrival_us[-1]) + 1)
 
 
 def _groups(requests: Requests) -> list[Rows]:
@@ -141,7 +145,7 @@ def _arrivals(requests: Requests, rows: Rows) -> Data:
     data: Data = {"rate": short(found.rate_per_s or 0.0), "arrival": _process(found)}
     if found.trend is not None:
         edges = [round(at * found.trend.window_us) for at in range(len(found.trend.rates_per_s) + 1)]
-        edges[-1] = requests.span_us + 1
+        edges[-1] = _horizon(requests)
         stretches = zip(edges, edges[1:], found.trend.rates_per_s, strict=False)
         windows = [{"start_us": start, "end_us": end, "rate": short(rate)} for start, end, rate in stretches if rate]
         data["lifecycle"] = {"windows": windows}

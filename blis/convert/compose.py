@@ -27,10 +27,11 @@ def compose(workloads: Mapping[str, WorkloadSpec], warn: Callable[[str], None]) 
     """Return a workload that sends what all ``workloads``, by their names, send together.
 
     Every client or cohort sends at the rate it has in its own workload: shares of an aggregate rate become rates in
-    requests/s, over time where windows change them. Clients of one id, and prefix groups of one name, in several workloads are
-    different ones, and get their workload's name before theirs. The horizon is the longest; clients of a workload with
-    a shorter one stop there. Where no workload has a horizon, their numbers of requests are added up. The seed is the
-    first one's; since a client's draws go by the seed and its id, clients that keep both send the very same requests.
+    requests/s, over time where windows change them. Clients of one id, and prefix groups of one name, in several
+    workloads are different ones, and get their workload's name before theirs. The horizon is the longest; clients of a
+    workload with a shorter one stop there. Where no workload has a horizon, their numbers of requests are added up. The
+    seed is the first one's; since a client's draws go by the seed and its id, clients that keep both send the very same
+    requests.
 
     Raises:
         BlisError: There is nothing to compose, or ServeGen data that can't be kept as it is.

@@ -146,6 +146,11 @@ def test_many_clients_are_pooled_by_class() -> None:
     one, other, spec = both({"horizon": "100s", "clients": clients}, clients=3)
     assert [one.id for one in spec.clients][3:] == ["others-batch", "others-critical"]
     assert_alike(one, other, rel=0.06)
+    small = [client("big", 50), *(client(f"s{at}", 0.1) for at in range(10))]
+    assert [one.id for one in fit_spec(blis.generate({"horizon": "60s", "clients": small})).clients] == [
+        "big",
+        "others",
+    ]
     everyone = fit_spec(blis.generate({"horizon": "10s", "clients": clients}), clients=0)
     assert len(everyone.clients) == 2
 

@@ -116,6 +116,22 @@ def test_numbers_of_requests_add_up_where_nobody_has_a_horizon() -> None:
     ]
 
 
+def test_cohorts_keep_their_rates_and_patterns() -> None:
+    people = {
+        **client("people", population=30, rate_fraction=3, prefix_group="persona", prefix_length=20),
+        "spike": {"start_time_us": "10s", "duration_us": "5s", "multiplier": 3},
+        "drain": {"start_time_us": "25s", "ramp_duration_us": "5s"},
+    }
+    windows = {"windows": [{"start_us": "4s", "end_us": "20s"}]}
+    one = spec(client("x", rate_fraction=1, lifecycle=windows), aggregate_rate=20, cohorts=[people])
+    other = spec(client("y", rate=1), cohorts=[{**people, "id": "others", "rate_fraction": None, "rate": 2}])
+    whole = composed(one=one, other=other)
+    assert [cohort.prefix_group for cohort in whole.cohorts] == ["one-persona", "other-persona"]
+    together, alone = sent(blis.generate(whole)), sent(blis.generate(one)) | sent(blis.generate(other))
+    assert together.keys() == alone.keys()
+    assert all(close(together[name], requests) for name, requests in alone.items())
+
+
 def test_closed_loops_stay_as_they_are() -> None:
     loop = {**client("loop", concurrency=4), "arrival": None}
     whole = composed(a=spec(client("x", rate_fraction=1), loop, aggregate_rate=2), b=spec(client("y", rate=1)))
