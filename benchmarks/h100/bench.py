@@ -136,7 +136,8 @@ def with_tables(page: str, tables: Mapping[str, str]) -> str:
         start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, found, rest = page.partition(start)
         _, ended, after = rest.partition(end)
-        assert found and ended, f"no place for the table {name}"
+        if not (found and ended):
+            raise SystemExit(f"accuracy.md has no place for the table {name}")
         page = f"{before}{start}{table}{end}{after}"
     return page
 
