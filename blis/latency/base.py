@@ -35,8 +35,8 @@ class BatchSums:
     prefill_full_attention: float = 0.0
     prefill_chunk_attention: float = 0.0
     prefill_context: int = 0
-    prefill_stored: int = 0
     prefill_causal_attention: float = 0.0
+    prefill_stored: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def test_three_requests_that_share_a_prefix() -> None:
         # A prefills 6 into blocks 0 (the shared one) and 1.
         (11, 33, BatchSums(6, 0, 0, 1, 6 * (6 + 3), 6 * 2.5, 0, 6 * (0 + 3))),
         # A decodes at 6. B claims block 0 and prefills the other 6 (7 were left) into 2 and 3.
-        (33, 58, BatchSums(6, 1, 6, 2, 6 * (10 + 3), 6 * 2.5, 0, 6 * (4 + 3))),
+        (33, 58, BatchSums(6, 1, 6, 2, 6 * (10 + 3), 6 * 2.5, 0, 6 * (4 + 3), 4)),
         # A decodes at 7, B at 10. C, cached in full, computes its last block again, in block 4: block 5 is left.
         (58, 82, BatchSums(4, 2, 7 + 10, 3, 4 * (4 + 2), 4 * 1.5, 0, 4 * (0 + 2))),
         # B has left: 5, 3, 2 are free. A decodes at 8 in block 5, C at 4 in block 3.
