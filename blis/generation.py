@@ -24,11 +24,13 @@ from blis.clients.profiles import timetable
 from blis.clients.rates import END_OF_TIME_US
 from blis.clients.rounds import Round, earliest_rounds
 from blis.clients.sessions import session_name
-from blis.clients.source import Block
+from blis.clients.source import Block, ClientSource
 from blis.errors import BlisError
+from blis.request import ANSWER
 from blis.spec.workload import WorkloadSpec, workload_of
 from blis.trace.columns import MISSING, ArrayColumns, TextColumn
 from blis.trace.header import TraceHeader
+from blis.trace.segments import SegmentTable
 from blis.trace.store import write_trace
 from blis.trace.trace import Trace
 
@@ -95,8 +97,9 @@ def generate(spec: AnySpec, *, num_requests: int | None = None, warn: Warn = war
     ([100000, 200000, 300000], [32, 32, 32])
     """
     workload = workload_of(spec)
-    parts = list(_parts(workload, num_requests, warn))
-    return Trace.from_columns(_together(parts), _header(workload, num_requests))
+    segments = SegmentTable()
+    parts = list(_parts(workload, num_requests, warn, segments))
+    return Trace.from_columns(_together(parts), _header(workload, num_requests), segments=segments)
 
 
 def generate_to(
@@ -109,6 +112,8 @@ def generate_to(
 ) -> Generated:
     """Write a workload's requests as a trace under the prefix ``path``, in memory that doesn't grow with their number.
 
+    Only those of pooled prompts take some: their segments go into a file of their own.
+
     ``progress`` is called now and then with how much there is so far; ``provenance`` goes into the provenance file.
     For the rest see :func:`generate` and :func:`blis.trace.write_trace`.
 
@@ -119,16 +124,17 @@ def generate_to(
     """
     workload = workload_of(spec)
     so_far = Generated()
+    segments = SegmentTable()
 
     def parts() -> Iterator[ArrayColumns]:
         nonlocal so_far
-        for found in _parts(workload, None, warn):
+        for found in _parts(workload, None, warn, segments):
             yield ArrayColumns(found)
             so_far = so_far.plus(found)
             if progress is not None:
                 progress(so_far)
 
-    write_trace(path, _header(workload, None), parts(), provenance=provenance)
+    write_trace(path, _header(workload, None), parts(), provenance=provenance, segments=segments)
     return so_far
 
 
@@ -140,8 +146,10 @@ def _header(workload: WorkloadSpec, num_requests: int | None) -> TraceHeader:
     return header
 
 
-def _parts(workload: WorkloadSpec, num_requests: int | None, warn: Warn) -> Iterator[dict[str, Any]]:
-    """Iterate over the columns of consecutive requests."""
+def _parts(
+    workload: WorkloadSpec, num_requests: int | None, warn: Warn, segments: SegmentTable
+) -> Iterator[dict[str, Any]]:
+    """Iterate over the columns of consecutive requests; what these can't express of prompts goes to ``segments``."""
     for doubt in workload.warnings:
         warn(doubt)
     if any(stage.drain for stage in workload.stages[:-1]):
@@ -155,6 +163,7 @@ def _parts(workload: WorkloadSpec, num_requests: int | None, warn: Warn) -> Iter
     clients = _Clients([sender.source for sender in senders])
     first = 0
     for found in merged([_blocks(sender, end_us) for sender in senders], most):
+        clients.put_prompts(found, first, segments)
         yield clients.columns(found, first)
         first += len(found.arrival_us)
 
@@ -184,6 +193,8 @@ class _Clients:
         self._cap = np.array([source.max_output_tokens for source in population], np.int64)
         timeouts = [MISSING if source.timeout_us is None else source.timeout_us for source in population]
         self._timeout = np.array(timeouts, np.int64)
+        self._pools = [source.pool if isinstance(source, ClientSource) else None for source in population]
+        self._pooled = np.array([pool is not None for pool in self._pools], np.bool_)
 
     def columns(self, found: Slice, first: int) -> dict[str, Any]:
         """The columns of a trace for some requests, which are numbered from ``first``."""
@@ -210,6 +221,18 @@ class _Clients:
             "planned_output_tokens": own.output_tokens,
             "client_seq": found.number,
         }
+
+    def put_prompts(self, found: Slice, first: int, segments: SegmentTable) -> None:
+        """Note the prompts that come from pools, of requests that are numbered from ``first``."""
+        if found.columns.prompt is None:
+            return
+        rows = np.flatnonzero(self._pooled[found.source])
+        own = (column[rows].tolist() for column in (found.source, found.columns.prompt, found.columns.input_tokens))
+        for row, source, prompt, tokens in zip(rows.tolist(), *own, strict=True):
+            pool, prefix = self._pools[source], int(self._prefix_length[source])
+            assert pool is not None
+            head = ((self._words["prefix_group"][source], prefix),) if prefix else ()
+            segments.put(first + row, (*head, (pool.keys[prompt], tokens), ANSWER))
 
     def _sessions(self, source: IntArray, rounds: Round | None) -> TextColumn:
         """The ids of the sessions that requests belong to."""

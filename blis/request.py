@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-__all__ = ["ClientFacts", "Outcome", "Parts", "Request", "Segment", "plain"]
+__all__ = ["ANSWER", "ClientFacts", "Outcome", "Parts", "Request", "Segment", "plain"]
 
 Segment = tuple[str | None, int]
 """A stretch of a prompt: (key, tokens). Equal keys mean equal tokens from the stretch's start on; the key None
 marks tokens nobody else has. A prompt is a tuple of segments whose tokens add up to its length."""
+
+ANSWER: Segment = (None, 0)
+"""Ends a prompt whose last tokens have a key that the output doesn't go on with: each request has its own answer."""
 
 Parts = tuple[int, int, int, int]
 """Tokens of a multimodal request by kind: text, image, audio, video."""

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from blis.clients.arrivals import FloatArray, stationary_first_gaps
+from blis.clients.pool import PromptPool
 from blis.clients.rates import END_OF_TIME_US, Profile
 from blis.clients.renewal import arrival_turns
 from blis.clients.source import Member, facts_of
@@ -52,12 +53,16 @@ def members(cohort: CohortSpec, profile: Profile, seed: int) -> Iterator[Member]
         gaps = stationary_first_gaps(named, first.process, first.cv, cohort.population)
         starts = _times(profile, gaps if len(turns) == 1 else np.minimum(gaps, profile.expected(turns[0][0])))
     facts = facts_of(cohort)
-    own_prefix = cohort.prefix_sharing == "per_member"
+    shared = None if cohort.prompt_pool is None else PromptPool(cohort, cohort.id, seed)
+    own_pool = shared is not None and cohort.prefix_sharing == "per_member"
+    own_prefix = cohort.prefix_sharing == "per_member" and bool(facts.prefix_group)
     for number, (gap, start) in enumerate(zip(gaps.tolist(), starts.tolist(), strict=True)):
         group = f"{facts.prefix_group}/{number}" if own_prefix else facts.prefix_group
-        own = replace(facts, client_id=member_id(cohort.id, number), prefix_group=group)
+        identity = member_id(cohort.id, number)
+        pool = PromptPool(cohort, identity, seed) if own_pool else shared
+        own = replace(facts, client_id=identity, prefix_group=group)
         # A microsecond early, so that a process that starts then is there before its first arrival.
-        yield Member(own, gap, max(int(start) - 1, 0))
+        yield Member(own, gap, max(int(start) - 1, 0), pool)
 
 
 def _times(profile: Profile, sums: FloatArray) -> FloatArray:

@@ -12,6 +12,7 @@ import numpy as np
 from blis.clients.arrivals import FloatArray, IntArray
 from blis.clients.lengths import counts, lengths, ratios
 from blis.clients.multimodal import parts_of
+from blis.clients.pool import PromptPool, PromptSampler
 from blis.rng import Streams
 from blis.spec.client import ClientSpec
 from blis.spec.distributions import Distribution
@@ -24,13 +25,15 @@ class Columns(NamedTuple):
 
     ``input_tokens`` and ``output_tokens`` are int64, shape (n,), at least 1; ``parts`` int64, shape (n, 4), the text,
     image, audio and video tokens that make up the input, None unless multimodal; ``reason_ratio`` float64, shape
-    (n,), the part of the output that is reasoning, None without.
+    (n,), the part of the output that is reasoning, None without; ``prompt`` int64, shape (n,), which prompt of its
+    client's pool a request has, None without a pool.
     """
 
     input_tokens: IntArray
     output_tokens: IntArray
     parts: IntArray | None = None
     reason_ratio: FloatArray | None = None
+    prompt: IntArray | None = None
 
     def cut(self, start: int, end: int) -> Columns:
         """Return the requests from ``start`` to before ``end``."""
@@ -41,12 +44,15 @@ class ColumnSampler:
     """Draws the columns of a client's requests, each kind of number from streams of its own.
 
     ``named(purpose, ...)`` gives the client's stream for a purpose. A window with a distribution of its own draws from
-    a stream named after its start, so that what one window draws doesn't depend on the others.
+    a stream named after its start, so that what one window draws doesn't depend on the others. Inputs are taken from
+    the ``pool``, if there is one; a member of a cohort begins ``anywhere`` in it.
     """
 
-    __slots__ = ("_client", "_media", "_named", "_ratios", "_samplers", "_windows")
+    __slots__ = ("_client", "_media", "_named", "_pool", "_prompts", "_ratios", "_samplers", "_windows")
 
-    def __init__(self, client: ClientSpec, named: Streams) -> None:
+    def __init__(
+        self, client: ClientSpec, named: Streams, pool: PromptPool | None = None, *, anywhere: bool = False
+    ) -> None:
         windows = () if client.lifecycle is None else client.lifecycle.ordered
         special = any(window.input_distribution or window.output_distribution for window in windows)
         reasoning = client.reasoning and client.reasoning.reason_ratio_distribution
@@ -55,6 +61,8 @@ class ColumnSampler:
         self._windows = windows if special else ()
         self._samplers: dict[tuple[str, int], Callable[[int], IntArray]] = {}
         self._ratios = ratios(reasoning, partial(named, "reasoning")) if reasoning else None
+        self._pool = pool
+        self._prompts = None if pool is None else PromptSampler(pool, named, anywhere=anywhere)
         self._media = None if client.multimodal is None else parts_of(client.multimodal, named)
 
     def columns(self, arrivals: IntArray) -> Columns:
@@ -68,8 +76,12 @@ class ColumnSampler:
 
     def _draw(self, n: int, place: int | None) -> Columns:
         """Return the columns of the next n requests in the window at ``place`` in order of time."""
-        inputs, outputs = self._sampler("input", place)(n), self._sampler("output", place)(n)
+        outputs = self._sampler("output", place)(n)
         shares = None if self._ratios is None else self._ratios(n)
+        if self._pool is not None and self._prompts is not None:
+            prompts = self._prompts.draw(n)
+            return Columns(self._pool.tokens[prompts], outputs, None, shares, prompts)
+        inputs = self._sampler("input", place)(n)
         if self._media is None:
             return Columns(inputs, outputs, None, shares)
         parts = self._media(inputs)

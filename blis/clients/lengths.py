@@ -39,7 +39,17 @@ from blis.spec.distributions import (
     ParetoLognormalParams,
 )
 
-__all__ = ["MAX_LENGTH", "InverseCdf", "counts", "durations", "item_sums", "lengths", "ratios", "whole"]
+__all__ = [
+    "MAX_LENGTH",
+    "InverseCdf",
+    "counts",
+    "durations",
+    "empirical_table",
+    "item_sums",
+    "lengths",
+    "ratios",
+    "whole",
+]
 
 MAX_LENGTH = 10**9
 """No length or count exceeds this; heavy tails are cut here."""
@@ -110,7 +120,7 @@ class InverseCdf:
 def _rounded(distribution: Distribution, streams: Streams, least: int, most: int) -> Callable[[int], IntArray]:
     if isinstance(distribution, Empirical):
         # Rounded once, instead of at every draw.
-        values, weights = _table(distribution)
+        values, weights = empirical_table(distribution)
         inverse, rng = InverseCdf(whole(values, least, most), weights), streams()
         return lambda n: inverse.at(rng.random(n))
     reals = _reals(distribution, streams)
@@ -131,7 +141,7 @@ def _reals(distribution: Distribution, streams: Streams) -> _Reals:
             value = distribution.params.value
             return lambda n: np.full(n, value)
         case Empirical():
-            inverse, rng = InverseCdf(*_table(distribution)), streams()
+            inverse, rng = InverseCdf(*empirical_table(distribution)), streams()
             return lambda n: inverse.at(rng.random(n))
 
 
@@ -168,8 +178,8 @@ def _exp(logs: FloatArray) -> FloatArray:
     return values
 
 
-def _table(distribution: Empirical) -> tuple[FloatArray, FloatArray]:
-    """Return values in increasing order, and their weights."""
+def empirical_table(distribution: Empirical) -> tuple[FloatArray, FloatArray]:
+    """Return a measured distribution's values in increasing order, and their weights; float64, shape (k,) both."""
     pairs = sorted(distribution.params.pdf.items())
     values, weights = np.array(pairs, dtype=np.float64).T
     return values, weights

@@ -150,12 +150,13 @@ def _joined(feeds: Sequence[_Feed], active: IntArray, end: int) -> Slice:
     # Stable, so that the order of sources stays where arrivals are equal; and fast on the sorted runs there are.
     order = np.argsort(arrivals, kind="stable")
     parts = [block.columns.cut(start, stop) for block, start, stop in every]
-    inputs, outputs, modalities, ratios = zip(*parts, strict=True)
+    inputs, outputs, modalities, ratios, prompts = zip(*parts, strict=True)
     columns = Columns(
         np.concatenate(inputs)[order],
         np.concatenate(outputs)[order],
         _filled(modalities, inputs, order),
         _filled(ratios, inputs, order),
+        _filled(prompts, inputs, order),
     )
     numbers = np.arange(len(arrivals)) + np.repeat(before - firsts, counts)
     rounds = _rounds(every, numbers)

@@ -22,7 +22,7 @@ from blis.clients.lengths import durations, lengths
 from blis.clients.profiles import active_windows
 from blis.clients.rates import END_OF_TIME_US, Profile, Stage
 from blis.clients.renewal import MAX_BLOCK, block_sizes
-from blis.clients.source import Block, ClientSource, Member, Row, capped_block, facts_of
+from blis.clients.source import Block, ClientSource, Member, Row, capped_block, facts_of, pool_of
 from blis.rng import stream
 from blis.spec.client import ClientSpec
 from blis.spec.distributions import Distribution
@@ -99,12 +99,14 @@ class Waiting:
         self.single = session is not None and session.single_session
         self.not_before_us = 0 if member is None else member.not_before_us
         self._client = client
+        self._member = member is not None
+        self.pool = pool_of(client, member, seed)
         self._seed = seed
 
     def _draw(self, starts: Iterator[IntArray]) -> Iterator[SessionBlock]:
         """Iterate over the sessions that start at these times, in blocks of about as many rounds as any block has."""
         named = partial(stream, self._seed, self.facts.client_id)
-        columns = ColumnSampler(self._client, named)
+        columns = ColumnSampler(self._client, named, self.pool, anywhere=self._member)
         session = self._client.session
         rounds_of = None if session is None else lengths(session.max_rounds, partial(named, "rounds"))
         think_of = _times(None if session is None else session.think_time_us, partial(named, "think"))
@@ -117,7 +119,7 @@ class Waiting:
                 counts = rounds[low:high]
                 total = int(counts.sum())
                 arrivals = np.repeat(start_us[low:high], counts)
-                requests = capped_block(arrivals, columns.columns(arrivals), self.max_output_tokens)
+                requests = capped_block(arrivals, columns.columns(arrivals), self.max_output_tokens, self.pool)
                 thinks, pauses = think_of and think_of(total), pause_of and pause_of(high - low)
                 yield SessionBlock(first, first_seq, start_us[low:high], counts, requests, thinks, pauses)
                 first += high - low

@@ -17,7 +17,7 @@ from blis.clients.rates import END_OF_TIME_US
 from blis.clients.source import Source
 from blis.clients.stages import Gate
 from blis.clients.target import Target
-from blis.request import Request
+from blis.request import ANSWER, Request, Segment
 
 __all__ = ["Arrival", "Arrivals", "open_loop", "rank_priority"]
 
@@ -103,14 +103,17 @@ def open_loop(
             now = int(env.now)
         rows = block.rows()
         del block
-        for arrival, size, output, capped, parts, ratio in rows:
+        for arrival, size, output, capped, parts, ratio, prompt in rows:
             yield Arrival(env, arrival - now, priority)
             if arrivals.left <= 0:
                 return
             arrivals.left -= 1
             now = arrival
-            own = (None, size)
-            segments = (head, own) if prefix else (own,)
+            own: Segment = (prompt, size)
+            if prompt is None:
+                segments: tuple[Segment, ...] = (head, own) if prefix else (own,)
+            else:
+                segments = (head, own, ANSWER) if prefix else (own, ANSWER)
             due = None if timeout is None else arrival + timeout
             submit(
                 Request(

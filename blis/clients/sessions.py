@@ -18,7 +18,7 @@ from blis.clients.plans import Plan, SessionBlock, Waiting
 from blis.clients.processes import Arrival, Arrivals
 from blis.clients.stages import Gate
 from blis.clients.target import Target
-from blis.request import Outcome, Request
+from blis.request import ANSWER, Outcome, Request, Segment
 from blis.trace.status import Status
 
 __all__ = ["LEAST_WAIT_US", "Caller", "session_name", "sessions"]
@@ -74,16 +74,17 @@ class Caller:
     def _request(self, plan: Plan, at: int, now: int, context: int) -> Request:
         source = self.source
         facts, timeout = source.facts, source.timeout_us
-        _, size, output, capped, parts, ratio = plan.rows[at]
+        _, size, output, capped, parts, ratio, prompt = plan.rows[at]
         session_id = session_name(facts.client_id, plan.number) if source.in_sessions else ""
-        own = (session_id if source.accumulates else None, context + size)
+        key = session_id if source.accumulates else prompt
+        segments: tuple[Segment, ...] = ((key, context + size),) if prompt is None else ((key, size), ANSWER)
         return Request(
             facts,
             plan.first_seq + at,
             now,
             size,
             facts.prefix_length + context + size,
-            ((facts.prefix_group, facts.prefix_length), own) if facts.prefix_length else (own,),
+            ((facts.prefix_group, facts.prefix_length), *segments) if facts.prefix_length else segments,
             output,
             source.max_output_tokens,
             capped,

@@ -18,22 +18,23 @@ import numpy.typing as npt
 from blis.clients.arrivals import FloatArray, IntArray
 from blis.clients.columns import Columns, ColumnSampler
 from blis.clients.conditioned import conditioned_sums
+from blis.clients.pool import PromptPool
 from blis.clients.rates import END_OF_TIME_US, Profile, Stage, whole_microseconds
 from blis.clients.renewal import unit_sums
 from blis.request import ClientFacts, Parts
 from blis.rng import stream
 from blis.spec.client import ClientSpec
 
-__all__ = ["Block", "ClientSource", "Member", "Row", "Source", "capped_block", "facts_of"]
+__all__ = ["Block", "ClientSource", "Member", "Row", "Source", "capped_block", "facts_of", "pool_of"]
 
-Row = tuple[int, int, int, bool, Parts | None, float]
-"""arrival_us, input_tokens, output_tokens, capped, parts, reason_ratio of one request."""
+Row = tuple[int, int, int, bool, Parts | None, float, str | None]
+"""arrival_us, input_tokens, output_tokens, capped, parts, reason_ratio, key of the pooled prompt of one request."""
 
 _SMALL_BLOCK = 64
 """A first block of fewer requests is drawn again if another is needed, so that meanwhile no streams are kept."""
 
 # Without a count they never change, so that all blocks can share them.
-_NOT_CAPPED, _NO_PARTS, _NO_REASONING = repeat(False), repeat(None), repeat(0.0)
+_NOT_CAPPED, _NO_PARTS, _NO_REASONING, _NO_PROMPT = repeat(False), repeat(None), repeat(0.0), repeat(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +42,26 @@ class Block:
     """Consecutive requests of one client.
 
     ``arrival_us`` is int64, shape (n,), strictly increasing; ``columns`` hold the lengths, outputs capped already;
-    ``capped`` says whose output was, bool, shape (n,), None if there is no cap.
+    ``capped`` says whose output was, bool, shape (n,), None if there is no cap. ``prompt_keys`` are those of the
+    client's pool of prompts, None without one.
     """
 
     arrival_us: IntArray
     columns: Columns
     capped: npt.NDArray[np.bool_] | None = None
+    prompt_keys: Sequence[str] | None = None
 
     def shifted(self, delay_us: int, end_us: int) -> Block:
         """Return those requests that arrive before ``end_us`` when all arrive ``delay_us`` later."""
         arrivals = self.arrival_us + delay_us
         kept = int(np.searchsorted(arrivals, end_us))
-        return Block(arrivals[:kept], self.columns.cut(0, kept), None if self.capped is None else self.capped[:kept])
+        capped = None if self.capped is None else self.capped[:kept]
+        return Block(arrivals[:kept], self.columns.cut(0, kept), capped, self.prompt_keys)
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the requests as plain Python values."""
-        columns = self.columns
+        columns, keys = self.columns, self.prompt_keys
+        prompts = None if columns.prompt is None or keys is None else columns.prompt.tolist()
         return zip(
             self.arrival_us.tolist(),
             columns.input_tokens.tolist(),
@@ -64,6 +69,7 @@ class Block:
             _NOT_CAPPED if self.capped is None else self.capped.tolist(),
             _NO_PARTS if columns.parts is None else map(tuple, columns.parts.tolist()),
             _NO_REASONING if columns.reason_ratio is None else columns.reason_ratio.tolist(),
+            _NO_PROMPT if prompts is None or keys is None else map(keys.__getitem__, prompts),
             strict=False,
         )
 
@@ -111,11 +117,12 @@ def facts_of(client: ClientSpec) -> ClientFacts:
 
 
 class Member(NamedTuple):
-    """One of a cohort: its facts, its first gap, of unit rate, and a time before which it sends nothing."""
+    """One of a cohort: its facts, its first gap, of unit rate, a time before which it sends nothing, and its pool."""
 
     facts: ClientFacts
     first_gap: float
     not_before_us: int
+    pool: PromptPool | None
 
 
 class ClientSource:
@@ -127,12 +134,14 @@ class ClientSource:
     __slots__ = (
         "_client",
         "_first_gap",
+        "_member",
         "_profile",
         "_seed",
         "_stages",
         "facts",
         "max_output_tokens",
         "not_before_us",
+        "pool",
         "timeout_us",
     )
 
@@ -150,6 +159,8 @@ class ClientSource:
         self.not_before_us = 0 if member is None else member.not_before_us
         self._first_gap = None if member is None else member.first_gap
         self._client = client
+        self._member = member is not None
+        self.pool = pool_of(client, member, seed)
         self._profile = profile
         self._seed = seed
         self._stages = stages
@@ -160,11 +171,11 @@ class ClientSource:
 
     def blocks(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[Block]:
         """Iterate over the requests that arrive in [0, end_us)."""
-        columns, chunks = ColumnSampler(self._client, self.named), self._chunks(end_us, likely)
+        columns, chunks = self._columns(), self._chunks(end_us, likely)
         first = more = True
         while more:
             arrivals, more = next(chunks)
-            made = [capped_block(arrivals, columns.columns(arrivals), self.max_output_tokens)]
+            made = [capped_block(arrivals, columns.columns(arrivals), self.max_output_tokens, self.pool)]
             count = len(arrivals)
             # Many clients wait in their only block for long: nothing is kept that they may never need again.
             again = first and more and count < _SMALL_BLOCK
@@ -174,9 +185,12 @@ class ClientSource:
             if count:
                 yield made.pop()
             if again:
-                columns, chunks = ColumnSampler(self._client, self.named), self._chunks(end_us, likely)
+                columns, chunks = self._columns(), self._chunks(end_us, likely)
                 columns.columns(next(chunks)[0])
             first = False
+
+    def _columns(self) -> ColumnSampler:
+        return ColumnSampler(self._client, self.named, self.pool, anywhere=self._member)
 
     def arrivals(self, end_us: int = END_OF_TIME_US, likely: float | None = None) -> Iterator[IntArray]:
         """Iterate over the arrivals in [0, end_us) alone, in blocks: int64 microseconds, strictly increasing."""
@@ -218,10 +232,18 @@ class ClientSource:
         return stream(self._seed, self.facts.client_id, *names)
 
 
-def capped_block(arrivals: IntArray, columns: Columns, max_output_tokens: int) -> Block:
+def pool_of(client: ClientSpec, member: Member | None, seed: int) -> PromptPool | None:
+    """Return the pool that the prompts of a client, or of a cohort's member, come from; None without one."""
+    if client.prompt_pool is None or member is not None:
+        return None if member is None else member.pool
+    return PromptPool(client, client.id, seed)
+
+
+def capped_block(arrivals: IntArray, columns: Columns, max_output_tokens: int, pool: PromptPool | None = None) -> Block:
     """Return the block of these requests with outputs cut to ``max_output_tokens`` (0: no cap)."""
+    keys = None if pool is None else pool.keys
     if not max_output_tokens:
-        return Block(arrivals, columns)
+        return Block(arrivals, columns, None, keys)
     capped = columns.output_tokens > max_output_tokens
     outputs = np.minimum(columns.output_tokens, max_output_tokens)
-    return Block(arrivals, columns._replace(output_tokens=outputs), capped)
+    return Block(arrivals, columns._replace(output_tokens=outputs), capped, keys)

@@ -161,12 +161,19 @@ class TextPrompts:
     def _texts(self, request: Request) -> tuple[str, list[tuple[str, str]], str, int]:
         """Return the shared start, what was said before as (question, answer), the own part, and the words in all."""
         *leading, (key, tokens) = request.segments
+        pooled = bool(leading) and not tokens
+        if pooled:
+            # A segment without tokens only says that the answer isn't part of what comes before it.
+            *leading, (key, tokens) = leading
         shared = " ".join(self._shared_text(request, number, segment) for number, segment in enumerate(leading))
         shared_words = shared.count(" ") + bool(shared)
         if key is None:
             length = self._length(tokens - self.scale.overhead)
             own = self._text(self._streams.unique(request.client.client_id, request.client_seq, len(leading), length))
             return shared, [], own, shared_words + length
+        if pooled:
+            own = self._shared_text(request, len(leading), (key, max(tokens - self.scale.overhead, 0)))
+            return shared, [], own, shared_words + own.count(" ") + 1
         history, covered = self._history(key, tokens - request.input_tokens)
         # What comes on top of every prompt is taken off its first part; a later round has that behind it.
         length = self._length(tokens - covered - (0 if history else self.scale.overhead))

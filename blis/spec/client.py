@@ -12,6 +12,7 @@ from blis.spec.distributions import Distribution, length_findings
 from blis.spec.fields import Count, Flag, Micros, Name, NonNegative, PositiveCount, PositiveMicros, Text, as_us
 from blis.spec.lifecycle import LifecycleSpec, window_findings
 from blis.spec.multimodal import MultimodalSpec, moved_text, text_findings
+from blis.spec.pool import PromptPoolSpec, pool_findings
 from blis.spec.session import Durations, ReasoningSpec, SessionSpec, closed_loop_findings, moved_session
 from blis.spec.strict import Finding, StrictModel, is_number, lookup, shown
 
@@ -74,6 +75,10 @@ class ClientSpec(StrictModel):
     output_distribution: Distribution = Field(description="Tokens the model produces, >= 1.")
     reasoning: ReasoningSpec | None = Field(default=None, description="Reasoning in the output; none means none.")
     multimodal: MultimodalSpec | None = Field(default=None, description="Images, audio and video; none: text only.")
+    prompt_pool: PromptPoolSpec | None = Field(
+        default=None,
+        description="Prompts that are sent again and again; none: no two requests have the same.",
+    )
     prefix_group: Text = Field(default="", description="Clients of one group start their prompts with the same tokens.")
     prefix_length: Count = Field(
         default=0, description="Tokens of that shared start, on top of the input distribution."
@@ -107,6 +112,7 @@ class ClientSpec(StrictModel):
         yield from closed_loop_findings(raw)
         yield from text_findings(raw)
         yield from window_findings(raw)
+        yield from pool_findings(raw)
         # Beside images there may be no text at all.
         least_one = ("input_distribution",) if raw.get("multimodal") is None else ()
         for key in (*least_one, "output_distribution"):

@@ -80,7 +80,7 @@ class CohortSpec(ClientSpec):
         default=None, description="Requests/s of the whole cohort, used where aggregate_rate is 0."
     )
     prefix_sharing: Literal["shared", "per_member"] = Field(
-        default="shared", description="Whether prefix_group is one for all members, or one for each of them."
+        default="shared", description="Whether all members have one prefix_group and prompt_pool, or each its own."
     )
     diurnal: DiurnalSpec | None = Field(default=None, description="Daily rhythm of the rate.")
     spike: SpikeSpec | None = Field(default=None, description="A stretch of time with more traffic, or less.")
@@ -93,5 +93,6 @@ class CohortSpec(ClientSpec):
         for key in _PATTERNS if raw.get("concurrency") is not None else ():
             if raw.get(key) is not None:
                 yield (key,), "changes a rate, and a cohort with concurrency has none; remove it, or concurrency"
-        if raw.get("prefix_sharing") == "per_member" and not raw.get("prefix_group"):
-            yield ("prefix_sharing",), "per_member needs prefix_group, what the names of the members' own start with"
+        alone = not raw.get("prefix_group") and raw.get("prompt_pool") is None
+        if raw.get("prefix_sharing") == "per_member" and alone:
+            yield ("prefix_sharing",), "per_member needs something to share: a prefix_group, or a prompt_pool"

@@ -67,15 +67,9 @@ def _unfit_conditions(sender: Any, key: str, *, staged: bool) -> Iterator[Findin
     own = lookup(lookup(sender, "arrival"), "conditioned") is True
     others = [lookup(window, "arrival") for window in windows]
     if own and key == "cohorts":
-        yield (
-            ("arrival", "conditioned"),
-            "isn't for cohorts: each member would have a count of its own; make it a client",
-        )
+        yield ("arrival", "conditioned"), "isn't for cohorts: each member would have a count of its own; use a client"
     elif own and not windows and not staged:
-        yield (
-            ("arrival", "conditioned"),
-            "needs stages, or windows of the client, whose rates and durations give counts",
-        )
+        yield ("arrival", "conditioned"), "needs stages, or windows of the client, whose rates and lengths give counts"
     for index, other in enumerate(others):
         if other is not None and (lookup(other, "conditioned") is True) != own:
             place = ("lifecycle", "windows", index, "arrival", "conditioned")

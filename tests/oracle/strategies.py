@@ -137,10 +137,12 @@ KINDS = (
     ("group-a", "session-b", None),
     ("group-a", "session-a"),
     ("group-a", "answer"),
+    ("group-a", "pool-a", "nobody's"),
+    ("pool-a", "nobody's"),
     (None, None),
 )
 """The keys of a prompt's segments: unique ones, shared prefixes, sessions whose requests grow on one another, and
-answers to one and the same prompt, which have a key of their own without a token of the prompt."""
+answers to one and the same prompt, which have a key of their own, or none, without a token of the prompt."""
 
 
 def prompt(keys: Sequence[str | None], sizes: Sequence[int]) -> tuple[Segment, ...]:
@@ -148,8 +150,8 @@ def prompt(keys: Sequence[str | None], sizes: Sequence[int]) -> tuple[Segment, .
     segments: list[Segment] = []
     left = 80
     for key, size in zip(keys, sizes, strict=False):
-        if key == "answer":
-            segments.append((key, 0))
+        if key in ("answer", "nobody's"):
+            segments.append((None if key == "nobody's" else key, 0))
         elif left:
             segments.append((key, min(size, left)))
             left -= segments[-1][1]
