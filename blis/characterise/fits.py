@@ -36,7 +36,7 @@ _FINE = 50
 """Up to this many times the resolution every value has a group of its own."""
 _LARGEST = 1e18
 _LEAST = 1e-300
-_STEPS = 1500
+_STEPS = 600
 
 
 def _unit_edges() -> FloatArray:

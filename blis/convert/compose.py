@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from blis.clients.profiles import active_windows
+from blis.clients.profiles import active_windows, timetable
 from blis.clients.rates import END_OF_TIME_US, RateProfile, shared_profiles
 from blis.errors import BlisError
 from blis.spec.client import ClientSpec
@@ -34,7 +34,8 @@ def compose(workloads: Mapping[str, WorkloadSpec], warn: Callable[[str], None]) 
     requests.
 
     Raises:
-        BlisError: There is nothing to compose, or ServeGen data that can't be kept as it is.
+        BlisError: There is nothing to compose, or something that can't be kept as it is: stages that drain, ServeGen
+            data in two workloads or under an aggregate rate.
     """
     if not workloads:
         raise BlisError("there is no workload to compose; give two or more")
@@ -42,6 +43,9 @@ def compose(workloads: Mapping[str, WorkloadSpec], warn: Callable[[str], None]) 
     seed = next(iter(seeds.values()))
     if len(set(seeds.values())) > 1:
         warn(f"the seeds differ; that of the first workload, {seed}, serves all")
+    for name, spec in workloads.items():
+        if any(stage.drain for stage in spec.stages[:-1]):
+            raise BlisError(f"{name}: its stages drain, and when one is over only a server can tell: leave drain out")
     ends = _ends(workloads, warn)
     ids, groups = (_in_several(workloads, key) for key in ("id", "prefix_group"))
     senders: dict[str, list[Fields]] = {"clients": [], "cohorts": []}
@@ -67,8 +71,11 @@ def _ends(workloads: Mapping[str, WorkloadSpec], warn: Callable[[str], None]) ->
 
 
 def _horizon(spec: WorkloadSpec) -> int | None:
-    """Return when a workload's arrivals end: at its horizon, or where that is missing with its ServeGen data."""
+    """Return when a workload's arrivals end: at its horizon, with its stages, or else with its ServeGen data."""
     data = spec.servegen_data
+    if spec.stages:
+        end = timetable(spec)[-1].end_us
+        return end if spec.horizon is None else min(end, spec.horizon)
     if spec.horizon is None and spec.num_requests is None and data is not None and data.span_end is not None:
         return round((data.span_end - data.span_start) * US_PER_S)
     return spec.horizon
@@ -94,17 +101,19 @@ def _senders(spec: WorkloadSpec, horizon: int | None) -> Iterator[tuple[ClientSp
     """Yield a workload's clients and cohorts, and as plain data with own rates, active until the workload's horizon."""
     own = _horizon(spec)
     ends = END_OF_TIME_US if own is None or own == horizon else own
-    sharing = [sender for sender in spec.senders if sender.concurrency is None and spec.aggregate_rate > 0]
+    sharing = [sender for sender in spec.senders if sender.concurrency is None and spec.shared]
     given = [levels(sender, shared=True) for sender in sharing]
-    profiles = shared_profiles(given, [active_windows(sender) for sender in sharing], spec.aggregate_rate)
+    windows = [active_windows(sender) if sender.lifecycle else () for sender in sharing]
+    total, stages = (1.0, timetable(spec)) if spec.stages else (spec.aggregate_rate, ())
+    profiles = shared_profiles(given, windows, total, stages=stages)
     rates = {sender.id: _rates(sender, profile) for sender, profile in zip(sharing, profiles, strict=True)}
     for sender in spec.senders:
         data = sender.model_dump(exclude_defaults=True)
         if sender.id in rates:
             data.pop(_SHARE, None)
             data |= rates[sender.id]
-        windows = data.get("lifecycle", {}).get("windows") or _whole(END_OF_TIME_US)
-        cut = [{**window, "end_us": min(window["end_us"], ends)} for window in windows if window["start_us"] < ends]
+        whole = data.get("lifecycle", {}).get("windows") or _whole(END_OF_TIME_US)
+        cut = [{**window, "end_us": min(window["end_us"], ends)} for window in whole if window["start_us"] < ends]
         # One that never is active before its workload's horizon sends nothing.
         if cut:
             yield sender, data if cut == _whole(END_OF_TIME_US) else {**data, "lifecycle": {"windows": cut}}

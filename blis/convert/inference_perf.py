@@ -3,9 +3,8 @@
 What these mean is taken from its sources (version 0.7):
 
 * ``constant`` and ``poisson`` loads both send floor(rate x duration) requests per stage with exponential gaps; the
-  first scales them to fill the stage exactly. So both become Poisson arrivals.
-* Between two stages it waits for all answers, and then for ``interval`` seconds. Here a stage begins ``interval``
-  seconds after the end of the one before, whatever is still in flight.
+  first scales them to fill the stage exactly. So both are Poisson processes, the first conditioned on its count.
+* Between two stages it waits for all answers, and then for ``interval`` seconds.
 * Lengths are rounded to whole tokens and clipped to [min, max]. Those of a ``lognormal`` are given by their own mean
   and standard deviation; for synthetic and random data it is moved to begin at min.
 * ``shared_prefix`` data has groups of prompts that begin with the same system prompt, and are served evenly. What
@@ -64,22 +63,20 @@ def from_inference_perf(path: str | Path, warn: Callable[[str], None]) -> Worklo
 
 
 def _ends(load: Load) -> Fields:
+    """Return how much is sent, and how long."""
     if load.type == "concurrent":
         return {"num_requests": load.stages[0].num_requests}
-    return {"horizon": _windows(load)[-1]["end_us"]}
-
-
-def _windows(load: Load) -> list[Fields]:
-    """Return the stages of a load as windows with rates."""
-    windows: list[Fields] = []
-    start = 0.0
-    for stage in load.stages:
-        assert stage.rate is not None
-        assert stage.duration is not None
-        end = start + stage.duration
-        windows.append({"start_us": round(start * US_PER_S), "end_us": round(end * US_PER_S), "rate": stage.rate})
-        start = end + load.interval
-    return windows
+    stages = [
+        {
+            "rate": stage.rate,
+            "duration": round((stage.duration or 0) * US_PER_S),
+            "drain": True,
+            "pause": round(load.interval * US_PER_S),
+        }
+        for stage in load.stages
+    ]
+    # Nothing waits for the last one.
+    return {"stages": [*stages[:-1], {**stages[-1], "drain": False, "pause": 0}]}
 
 
 def _clients(config: Config, warn: Callable[[str], None]) -> Iterator[Fields]:
@@ -118,11 +115,10 @@ def _sending(load: Load, parts: int, part: int) -> Fields:
     if load.type == "concurrent":
         level = load.stages[0].concurrency_level or 1
         return {"concurrency": level // parts + (part < level % parts)}
-    windows = [{**window, "rate": short(window["rate"] / parts)} for window in _windows(load)]
-    sending: Fields = {"rate": windows[0]["rate"], "arrival": {"process": "poisson"}}
-    if len(windows) > 1:
-        sending["lifecycle"] = {"windows": windows}
-    return sending
+    arrival: Fields = {"process": "poisson"}
+    if load.type == "constant":
+        arrival["conditioned"] = True
+    return {"rate_fraction": 1.0, "arrival": arrival}
 
 
 def _distribution(lengths: Lengths, *, moved: bool = False) -> Fields:

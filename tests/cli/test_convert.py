@@ -49,7 +49,8 @@ def test_inference_perf(blis: Run, folder: Path) -> None:
     (folder / "config.yml").write_text(CONFIG)
     result = blis("convert", "inference-perf", "config.yml", "--out", "workload.yaml")
     assert result.stderr.startswith("blis: warning: inference-perf would send the same 20 prompts")
-    assert [client.rate for client in load_workload("workload.yaml").clients] == [2, 2]
+    spec = load_workload("workload.yaml")
+    assert ([stage.rate for stage in spec.stages], len(spec.clients)) == ([4], 2)
 
 
 def test_several_workloads_as_one(blis: Run, folder: Path) -> None:

@@ -132,6 +132,28 @@ def test_cohorts_keep_their_rates_and_patterns() -> None:
     assert all(close(together[name], requests) for name, requests in alone.items())
 
 
+def test_stages_become_windows() -> None:
+    stages = [
+        {"rate": 5, "duration": "8s"},
+        {"rate": 20, "duration": "5s", "pause": "2s"},
+        {"rate": 8, "duration": "5s"},
+    ]
+    other = spec(client("y", rate=1))
+    windows = {"windows": [{"start_us": "4s", "end_us": "20s"}]}
+    counted = {"process": "poisson", "conditioned": True}
+    for changes in ({"lifecycle": windows}, {"arrival": counted}):
+        clients = [{**client("x", rate_fraction=2), **changes}, client("z", rate_fraction=1)]
+        one = spec(*clients, horizon=None, stages=stages)
+        whole = composed(one=one, other=other)
+        assert (whole.stages, whole.horizon) == ((), 30 * S)
+        together, alone = sent(blis.generate(whole)), sent(blis.generate(one)) | sent(blis.generate(other))
+        assert together.keys() == alone.keys()
+        assert all(close(together[name], requests) for name, requests in alone.items())
+    drained = spec(client("x", rate_fraction=2), horizon=None, stages=[{**stages[0], "drain": True}, stages[1]])
+    with pytest.raises(BlisError, match="a: its stages drain"):
+        compose({"a": drained, "b": other}, str)
+
+
 def test_closed_loops_stay_as_they_are() -> None:
     loop = {**client("loop", concurrency=4), "arrival": None}
     whole = composed(a=spec(client("x", rate_fraction=1), loop, aggregate_rate=2), b=spec(client("y", rate=1)))
