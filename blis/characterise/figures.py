@@ -30,7 +30,10 @@ _MOST_BINS = 24
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What arrives per second, in consecutive stretches of ``width_us`` from 0 on; the last one may be shorter."""
+    """What arrives per second, in consecutive stretches of ``width_us`` from 0 on.
+
+    The last one is between half and one and a half times as long, so that a short rest shows no chance peak.
+    """
 
     width_us: int
     requests_per_s: list[float]
@@ -141,8 +144,7 @@ def characterise(trace: Trace, *, top: int = 10) -> Characterisation:
 
 def _rates(requests: Requests) -> Rates:
     width = nice_width(requests.span_us, _MOST_BINS)
-    bins = max(1, -(-requests.span_us // width))
-    # An arrival at the very end belongs to the last stretch.
+    bins = max(1, (requests.span_us + width // 2) // width)
     at = np.minimum(requests.arrival_us // width, bins - 1)
     seconds = np.full(bins, width / US_PER_S)
     seconds[-1] = max(requests.span_us - (bins - 1) * width, 1) / US_PER_S

@@ -41,8 +41,9 @@ def fit_spec(trace: Trace, *, clients: int = 50, lengths: Method = "empirical") 
     sessions, of as many rounds, with the time between answer and next round as think time. All other clients of a class
     are pooled into one, whose inputs hold the prefixes, too.
 
-    What arrived because something was answered is taken as it came, except for the rounds of sessions. The parts are
-    those of ServeGen's characterisation (Xiang et al. 2025).
+    What arrived because something was answered is taken as it came, except for the rounds of sessions; prompts that
+    share anything but a named prefix, as those of Mooncake traces do, are taken as new ones. The parts are those of
+    ServeGen's characterisation (Xiang et al. 2025).
 
     Raises:
         BlisError: The trace has no requests.

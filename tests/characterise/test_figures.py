@@ -70,6 +70,14 @@ def test_rates_over_time_add_up(trace: Trace, found: Characterisation) -> None:
         assert sum(values) * 20 == pytest.approx(total)
 
 
+def test_a_short_rest_is_no_peak() -> None:
+    arrivals = [*range(0, 24 * S, S // 10), 24 * S + 5]
+    rates = characterise(Trace.from_columns({"arrival_time_us": arrivals, "input_tokens": [1] * len(arrivals)})).rates
+    assert rates.width_us == 2 * S
+    assert rates.requests_per_s[:-1] == [10.0] * 11
+    assert rates.requests_per_s[-1] == pytest.approx(10.5, rel=1e-3)
+
+
 def test_clients_by_their_share(trace: Trace, found: Characterisation) -> None:
     clients = found.clients
     assert (clients.count, clients.tenants, clients.for_half, clients.for_90_percent) == (4, 2, 1, 3)
