@@ -39,7 +39,7 @@ bench: $(VENV)/installed
 	$(RUN) benchmarks/engine.py $(BENCH)
 
 bench-h100: $(VENV)/installed
-	$(RUN) benchmarks/h100/bench.py
+	$(RUN) benchmarks/h100/bench.py $(BENCH)
 
 docs: $(VENV)/installed
 	PYTHONPATH=. $(RUN) docs/build_reference.py

@@ -14,12 +14,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
 from fitting import SEEDS, Fitter, Predictions, leave_out, loosened, predict
-from formula import estimate
+from formula import Formula
 from measurements import LATENCIES, QUANTILES, Cell, Experiment, read
 from tables import cell_table, coefficient_table, markdown, summary_table, text
 
@@ -94,8 +94,21 @@ def evaluate(
         "blis, fitted to all": fitted,
         "blis, experiment left out": leave_out(fitter, lambda experiment: experiment.name),
         "blis, model left out": leave_out(fitter, lambda experiment: experiment.model),
-        "formula, fitted to all": {cell: estimate(experiments[cell[0]], cell) for cell in counting},
+        "formula, fitted to all": formula_left_out(experiments, counting, lambda experiment: ""),
+        "formula, model left out": formula_left_out(experiments, counting, lambda experiment: experiment.model),
     }
+
+
+def formula_left_out(
+    experiments: Mapping[str, Experiment], cells: Sequence[Cell], group: Callable[[Experiment], str]
+) -> dict[Cell, dict[str, float]]:
+    """Estimate each cell by the formula, fitted to the cells of all other groups; the group "" is never left out."""
+    result = {}
+    for name, stage in cells:
+        out = group(experiments[name])
+        others = [cell for cell in cells if not out or group(experiments[cell[0]]) != out]
+        result[name, stage] = Formula.fitted(experiments, others).estimate(experiments[name], stage)
+    return result
 
 
 def _predicted(
