@@ -18,7 +18,7 @@ from oracle.strategies import GPUS, SHAPE, Scenario, instance_config, scenarios
 def test_every_run_adds_up_and_the_strategies_reach_the_corners() -> None:
     reached: set[str] = set()
 
-    @settings(max_examples=200, database=None)
+    @settings(max_examples=300, database=None)
     @given(scenarios())
     def explore(scenario: Scenario) -> None:
         result = run(scenario.configs, scenario.requests, **scenario.gateway)
