@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from blis.cli.convert import OUT, check_out, give_spec
+from blis.cli.kinds import refuse_other
 from blis.cli.streams import warn
-from blis.errors import BlisError
+from blis.errors import BlisError, SpecError
 
 __all__ = ["app"]
 
@@ -39,9 +40,14 @@ def compose(
     from blis.convert import compose as composed
     from blis.spec.workload import load_workload
 
-    workloads = {name: load_workload(file) for name, file in _names(files).items()}
-    for spec in workloads.values():
-        for doubt in spec.warnings:
+    workloads = {}
+    for name, file in _names(files).items():
+        try:
+            workloads[name] = load_workload(file)
+        except SpecError:
+            refuse_other(file, "workload")
+            raise
+        for doubt in workloads[name].warnings:
             warn(doubt)
     give_spec(composed(workloads, warn), out, f"{', '.join(files[:-1])} and {files[-1]} together.")
 
