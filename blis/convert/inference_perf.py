@@ -7,8 +7,8 @@ What these mean is taken from its sources (version 0.7):
 * Between two stages it waits for all answers, and then for ``interval`` seconds.
 * Lengths are rounded to whole tokens and clipped to [min, max]. Those of a ``lognormal`` are given by their own mean
   and standard deviation; for synthetic and random data it is moved to begin at min.
-* ``shared_prefix`` data has groups of prompts that begin with the same system prompt, and are served evenly. What
-  follows is one of a limited number of questions there, and always new here.
+* ``shared_prefix`` data has groups of prompts that begin with the same system prompt, and are served evenly. They are
+  sent again and again, each with an output of its own length; here that is drawn anew for every request.
 """
 
 from __future__ import annotations
@@ -94,8 +94,6 @@ def _clients(config: Config, warn: Callable[[str], None]) -> Iterator[Fields]:
         yield {"id": data.type, **_sending(load, 1, 0), **lengths, **common}
         return
     shared = data.shared_prefix or SharedPrefix()
-    distinct = shared.num_groups * shared.num_prompts_per_group
-    warn(f"inference-perf would send the same {distinct:,} prompts again and again; here each has a new end")
     lengths = {
         "input_distribution": _distribution(shared.question_len),
         "output_distribution": _distribution(shared.output_len),
@@ -103,11 +101,13 @@ def _clients(config: Config, warn: Callable[[str], None]) -> Iterator[Fields]:
     level = load.stages[0].concurrency_level
     if load.type == "concurrent" and level is not None and level < shared.num_groups:
         warn(f"with {level} requests at a time, only {level} of the {shared.num_groups} groups are used")
+    pool = {"size": shared.num_prompts_per_group}
     places = (np.arange(shared.num_groups) + 0.5) / shared.num_groups
     for group, prefix in enumerate(_values(shared.system_prompt_len, places, moved=False).tolist()):
         name, sending = f"group-{group + 1}", _sending(load, shared.num_groups, group)
         if sending.get("concurrency") != 0:
-            yield {"id": name, **sending, **lengths, **common, "prefix_group": name, "prefix_length": round(prefix)}
+            prompts = {"prefix_group": name, "prefix_length": round(prefix), "prompt_pool": pool}
+            yield {"id": name, **sending, **lengths, **common, **prompts}
 
 
 def _sending(load: Load, parts: int, part: int) -> Fields:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from blis.spec.fields import Count, Flag, NonNegative, Positive, PositiveCount, RealNumber, Text
+from blis.spec.pool import PoolSize
 from blis.spec.strict import Finding, StrictModel, is_number, lookup, shown
 
 __all__ = ["Config", "Lengths", "Load", "SharedPrefix", "Stage"]
@@ -45,7 +46,7 @@ class SharedPrefix(StrictModel):
     """Groups of prompts that begin with one system prompt each."""
 
     num_groups: PositiveCount = 10
-    num_prompts_per_group: PositiveCount = 10
+    num_prompts_per_group: PoolSize = 10
     system_prompt_len: Lengths = Lengths(type="fixed", mean=100.0)
     question_len: Lengths = Lengths(type="fixed", mean=50.0)
     output_len: Lengths = Lengths(type="fixed", mean=50.0)

@@ -10,7 +10,10 @@ from pydantic import Field
 from blis.spec.fields import whole
 from blis.spec.strict import Finding, StrictModel, lookup
 
-__all__ = ["PromptPoolSpec", "pool_findings"]
+__all__ = ["PoolSize", "PromptPoolSpec", "pool_findings"]
+
+
+PoolSize = Annotated[int, whole(1, 100_000)]
 
 
 class PromptPoolSpec(StrictModel):
@@ -21,7 +24,7 @@ class PromptPoolSpec(StrictModel):
     members of a cohort have one pool, or with ``prefix_sharing: per_member`` one each.
     """
 
-    size: Annotated[int, whole(1, 100_000)] = Field(description="Number of prompts.")
+    size: PoolSize = Field(description="Number of prompts.")
     order: Literal["round_robin", "random"] = Field(
         default="round_robin",
         description="Which prompt comes next: each in turn (in a cohort, from a random one on), or any.",

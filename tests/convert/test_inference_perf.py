@@ -12,6 +12,7 @@ import yaml
 import blis
 from blis.convert import from_inference_perf
 from blis.errors import SpecError
+from blis.metrics import summarize
 from blis.spec.workload import WorkloadSpec, parse_workload
 
 S = 1_000_000
@@ -67,7 +68,7 @@ def test_concurrent_loads_are_closed_loops(tmp_path: Path) -> None:
     shared = {"type": "shared_prefix", "shared_prefix": {"num_groups": 10}}
     grouped = converted(tmp_path, told.append, load=load, data=shared)
     assert [client.concurrency for client in grouped.clients] == [1] * 8
-    assert told[1] == "with 8 requests at a time, only 8 of the 10 groups are used"
+    assert told == ["with 8 requests at a time, only 8 of the 10 groups are used"]
 
 
 def test_groups_share_prefixes(tmp_path: Path) -> None:
@@ -78,8 +79,7 @@ def test_groups_share_prefixes(tmp_path: Path) -> None:
         "question_len": 30,
         "output_distribution": {"type": "normal", "mean": 80, "std_dev": 0, "min": 1, "max": 100},
     }
-    told: list[str] = []
-    spec = converted(tmp_path, told.append, data={"type": "shared_prefix", "shared_prefix": shared})
+    spec = converted(tmp_path, data={"type": "shared_prefix", "shared_prefix": shared})
     assert [(one.prefix_group, one.prefix_length, one.rate_fraction) for one in spec.clients] == [
         ("group-1", 150, 1),
         ("group-2", 250, 1),
@@ -88,7 +88,9 @@ def test_groups_share_prefixes(tmp_path: Path) -> None:
     ]
     lengths = {(one.input_distribution.params.value, one.output_distribution.params.value) for one in spec.clients}  # type: ignore[union-attr]
     assert lengths == {(30, 80)}
-    assert told == ["inference-perf would send the same 20 prompts again and again; here each has a new end"]
+    assert [one.prompt_pool.size for one in spec.clients if one.prompt_pool] == [5] * 4
+    # 600 requests of 20 prompts: nearly all are found in the cache.
+    assert summarize(blis.simulate(spec)).cache.cached_tokens > 500 * 300
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_groups_share_prefixes(tmp_path: Path) -> None:
 def test_lengths_are_those_it_draws(tmp_path: Path, lengths: dict[str, Any], draw: Any) -> None:
     """By the formulas of its own samplers."""
     theirs = np.clip(np.rint(draw(np.random.default_rng(1))), lengths.get("min", 10), lengths.get("max", 1024))
-    shared = {"num_groups": 1, "question_len": lengths}
+    shared = {"num_groups": 1, "num_prompts_per_group": 20_000, "question_len": lengths}
     load = {"type": "poisson", "stages": [{"rate": 20_000, "duration": 1}]}
     spec = converted(tmp_path, str, load=load, data={"type": "shared_prefix", "shared_prefix": shared})
     ours = blis.generate(spec).column("input_tokens")
