@@ -54,6 +54,8 @@ def _workload(header: TraceHeader, summary: Summary) -> str:
     rate = header.run.get("aggregate_rate")
     if isinstance(rate, int | float) and rate > 0:
         parts.append(f"{number(rate)} request{'' if rate == 1 else 's'}/s")
+    if isinstance(starts := header.run.get("stage_starts_us"), list):
+        parts.append(f"in {plural(len(starts), 'stage')}")
     if isinstance(horizon := header.run.get("horizon_us"), int):
         parts.append(f"for {span(horizon)}")
     if isinstance(limit := header.run.get("num_requests"), int):

@@ -7,15 +7,28 @@ from another version is one more function here and one more case in :func:`upgra
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from blis.spec.strict import Path, is_number, shown
+from blis.spec.fields import Checked, refusal
+from blis.spec.strict import Path, did_you_mean, is_number, shown
 
-__all__ = ["CURRENT_VERSION", "VERSIONS", "upgrade"]
+__all__ = ["CURRENT_VERSION", "VERSIONS", "Version", "upgrade"]
 
 CURRENT_VERSION = "2"
 VERSIONS = ("1", "2")
 _MOST_GAMMA_CV = 10
+
+
+def _check_version(value: Any) -> str:
+    if value in (CURRENT_VERSION, int(CURRENT_VERSION)) and not isinstance(value, bool | float):
+        return CURRENT_VERSION
+    raise refusal(f"unknown version {shown(value)}{did_you_mean(value, VERSIONS)}; allowed: {', '.join(VERSIONS)}")
+
+
+Version = Annotated[
+    str, Checked(f"one of {', '.join(VERSIONS)}", _check_version, {"enum": [*VERSIONS, *map(int, VERSIONS)]})
+]
+"""A version of the workload spec, brought to the current one."""
 
 
 def upgrade(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[Path, str]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, PrivateAttr
@@ -20,7 +20,7 @@ from blis.spec.client import ClientSpec, NetworkSpec, SloTargets
 from blis.spec.cohort import CohortSpec
 from blis.spec.distributions import Constant, Distribution, Empirical, Exponential, Gaussian, Lognormal, ParetoLognormal
 from blis.spec.doubts import doubts
-from blis.spec.fields import Checked, Count, Micros, NonNegative, refusal
+from blis.spec.fields import Count, Micros, NonNegative
 from blis.spec.lifecycle import LifecycleSpec, WindowSpec
 from blis.spec.multimodal import MultimodalSpec
 from blis.spec.population import population_findings
@@ -31,15 +31,13 @@ from blis.spec.strict import (
     Finding,
     Locate,
     StrictModel,
-    did_you_mean,
     load_yaml,
     lookup,
     nowhere,
     path_text,
-    shown,
     validate,
 )
-from blis.spec.upgrade import CURRENT_VERSION, VERSIONS, upgrade
+from blis.spec.upgrade import CURRENT_VERSION, Version, upgrade
 
 __all__ = [
     "ArrivalSpec",
@@ -74,17 +72,6 @@ _WIDTH = 120
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def _check_version(value: Any) -> str:
-    if value in (CURRENT_VERSION, int(CURRENT_VERSION)) and not isinstance(value, bool | float):
-        return CURRENT_VERSION
-    raise refusal(f"unknown version {shown(value)}{did_you_mean(value, VERSIONS)}; allowed: {', '.join(VERSIONS)}")
-
-
-_Version = Annotated[
-    str, Checked(f"one of {', '.join(VERSIONS)}", _check_version, {"enum": [*VERSIONS, *map(int, VERSIONS)]})
-]
-
-
 class WorkloadSpec(StrictModel):
     """A workload: clients, cohorts, ServeGen data or all of them, with what ends it (``horizon``, ``num_requests``).
 
@@ -92,7 +79,7 @@ class WorkloadSpec(StrictModel):
     at its own ``rate`` and ServeGen data at the measured rates. The same spec and seed give the same requests.
     """
 
-    version: _Version = Field(default=CURRENT_VERSION, description='Version of this format: "2"; "1" is upgraded.')
+    version: Version = Field(default=CURRENT_VERSION, description='Version of this format: "2"; "1" is upgraded.')
     seed: Count = Field(default=DEFAULT_SEED, description="Seed of all random streams.")
     category: Literal["language", "multimodal", "reasoning"] = Field(
         default="language", description="Kind of requests."

@@ -78,8 +78,8 @@ def test_a_member_depends_on_its_name_alone(record: Record, cohort: Client, clie
 
 def test_members_have_been_sending_for_long(record: Record, cohort: Client) -> None:
     """A metronome each, 20 s apart: they don't all begin in step, but as many in every second."""
-    sent = record({"horizon": "60s", "cohorts": [cohort(2000, arrival=CONSTANT)]})
-    assert counts(sent, *range(0, 61, 10)) == pytest.approx([1000] * 6, abs=75)
+    sent = record({"horizon": "60s", "cohorts": [cohort(600, rate=30, arrival=CONSTANT)]})
+    assert counts(sent, *range(0, 61, 10)) == pytest.approx([300] * 6, abs=45)
     mine = [request.arrival_us for request in sent if request.client.client_id == "web-7"]
     assert np.diff(mine) == pytest.approx(20 * S, abs=1)
 
@@ -88,9 +88,9 @@ def test_members_have_been_sending_for_long(record: Record, cohort: Client) -> N
 def test_few_bursty_requests_each_are_a_steady_rate_together(
     record: Record, cohort: Client, arrival: dict[str, Any]
 ) -> None:
-    sent = record({"horizon": "60s", "cohorts": [cohort(2000, rate=40, arrival=arrival)]})
+    sent = record({"horizon": "60s", "cohorts": [cohort(600, rate=12, arrival=arrival)]})
     # A request brings others along, about 16 in all, so that counts vary as those of a sixteenth of them.
-    assert counts(sent, *range(0, 61, 20)) == pytest.approx([800] * 3, abs=3.5 * (16 * 800) ** 0.5)
+    assert counts(sent, *range(0, 61, 20)) == pytest.approx([240] * 3, abs=3.5 * (16 * 240) ** 0.5)
 
 
 def test_a_spike_multiplies(record: Record, cohort: Client) -> None:
@@ -178,7 +178,7 @@ def test_cohorts_of_sessions_and_of_closed_loops(record: Record, cohort: Client)
     assert [request.client.client_id for request in sent] == [f"web-{number}" for number in (0, 0, 1, 1, 2, 2, 3, 3)]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(cohorts())
 def test_members_send_nothing_before_they_begin(groups: list[dict[str, Any]]) -> None:
     nobody = {"id": "nobody", "rate": 0, "arrival": CONSTANT, **dict.fromkeys(LENGTHS, ONE)}
@@ -202,7 +202,7 @@ class Forget:
 
 def test_many_members_take_little(cohort: Client) -> None:
     """Each has a process and its requests ahead, but no spec of its own, and none before it begins."""
-    population = 1000
+    population = 400
     lengths = {"type": "exponential", "params": {"mean": 500}}
     made = cohort(population, rate=population / 20, input_distribution=lengths, output_distribution=lengths)
     spec = workload_from_dict({"horizon": "60s", "cohorts": [made]})
@@ -214,6 +214,6 @@ def test_many_members_take_little(cohort: Client) -> None:
     env.run(until=done)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert target.sent == pytest.approx(3 * population, rel=0.1)
+    assert target.sent == pytest.approx(3 * population, rel=0.15)
     assert waiting / population < 800
     assert most / population < 3000

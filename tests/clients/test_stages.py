@@ -165,14 +165,14 @@ def test_conditioned_arrivals_are_as_many_as_the_rate_says(record: Record, clien
 
 
 def test_conditioned_counts_are_rounded_so_that_nothing_is_lost(record: Record, client: Client) -> None:
-    clients = [client(f"c{number}", rate_fraction=1, arrival=POISSON) for number in range(400)]
+    clients = [client(f"c{number:03}", rate_fraction=1, arrival=POISSON) for number in range(200)]
     sent = record({"stages": [stage(100, 1), stage(200, 1)], "clients": clients})
-    assert counts(sent, 0, 1, 2) == pytest.approx([100, 200], abs=35)
-    for number in range(400):
-        own = counts(sent, 0, 1, 2, client=f"c{number}")
-        if number >= 100:
-            assert own[0] <= 1
-            assert sum(own) <= 1
+    first, second = counts(sent, 0, 1, 2)
+    # Half a request each, up or down; then one each.
+    assert first == pytest.approx(100, abs=35)
+    assert second == 200
+    own = [counts(sent, 0, 1, 2, client=one["id"]) for one in clients]
+    assert {tuple(pair) for pair in own} == {(0, 1), (1, 1)}
 
 
 def test_conditioned_windows(record: Record, client: Client) -> None:
@@ -190,9 +190,9 @@ def test_a_stage_changes_no_draw_of_another(record: Record, client: Client) -> N
     assert later[0] == later[1]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
-    st.integers(0, 12_000), st.sampled_from([("poisson", None), ("gamma", 8.0), ("weibull", 0.3), ("constant", None)])
+    st.integers(0, 9_000), st.sampled_from([("poisson", None), ("gamma", 8.0), ("weibull", 0.3), ("constant", None)])
 )
 def test_places_on_a_circle(count: int, process: tuple[str, float | None]) -> None:
     def streams(*names: str) -> np.random.Generator:
