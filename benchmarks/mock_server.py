@@ -63,7 +63,7 @@ class Server(asyncio.Protocol):
         if head.startswith(b"GET /times"):
             self.whole(json.dumps(self.times).encode())
             self.times.clear()
-        elif head.startswith(b"GET"):
+        elif b"/completions " not in head:
             self.whole(MODELS)
         else:
             request = headers.get(b"x-request-id", b"").decode()

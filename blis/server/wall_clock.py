@@ -15,6 +15,8 @@ from blis.server.alarm import Alarm
 
 __all__ = ["WallClockEnvironment"]
 
+_WAKING_NS = 80_000
+"""About what waking up takes: the alarm rings so much before an event is due, and the rest of the time is sat out."""
 _TURN_NS = 500_000
 """How long overdue events are processed before the loop looks after its sockets again."""
 
@@ -119,8 +121,11 @@ class WallClockEnvironment(simpy.Environment):
                 clock_ns = time.monotonic_ns()
                 due = queue[0][0]
                 if due > self.at_us(clock_ns):
-                    alarm.set(self.to_ns(int(due)))
-                    return
+                    early_ns = self.to_ns(int(due)) - _WAKING_NS
+                    if early_ns > clock_ns:
+                        alarm.set(early_ns)
+                        return
+                    continue
                 if clock_ns > end:
                     self._turn_is_due = True
                     self._loop.call_soon(self._turn)
