@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["BlisError", "InternalError", "Problem", "SpecError", "TraceError"]
+__all__ = ["BlisError", "InternalError", "Problem", "SpecError", "TraceError", "UnwrittenError"]
 
 
 class BlisError(Exception):
@@ -45,6 +46,14 @@ class SpecError(BlisError):
 
 class TraceError(BlisError):
     """A trace file that can't be read; names file, line and column."""
+
+
+class UnwrittenError(TraceError):
+    """The trace of a run that is over can't be written; ``trace`` is that trace."""
+
+    def __init__(self, message: str, trace: Any) -> None:
+        self.trace = trace
+        super().__init__(message)
 
 
 class InternalError(Exception):

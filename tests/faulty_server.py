@@ -360,7 +360,8 @@ class FaultyServer:
         if method == "GET" or path == "/tokenize":
             found = self.get.get(path)
             x = Exchange(writer, {}, False)
-            x.whole(json.dumps(found or {"detail": "Not Found"}).encode(), 200 if found else 404)
+            document = found if isinstance(found, bytes) else json.dumps(found or {"detail": "Not Found"}).encode()
+            x.whole(document, 200 if found else 404)
         else:
             body = json.loads(data)
             self.received.append((path, headers, body))

@@ -105,7 +105,7 @@ def test_a_session_goes_on_with_the_tokens_that_vllm_returns(server: FaultyServe
 
     server.answer = telling
     session = {"max_rounds": 2, "context_growth": "accumulate", "think_time_us": 1000}
-    observe(server, {"num_requests": 2, "clients": [client(session=session)]})
+    observe(server, {"num_requests": 2, "clients": [client(session=session, rate=5.0)]})
     first, second = (body for _, _, body in server.received)
     assert first["return_token_ids"] is True
     assert second["prompt"][:23] == [*first["prompt"], 71, 72, 73]

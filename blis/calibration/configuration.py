@@ -22,7 +22,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "model": ("model",),
     "hardware": ("hardware",),
     "tp": ("tp", "tensor_parallel_size"),
-    "max_num_seqs": ("max_num_seqs",),
+    "max_num_seqs": ("max_num_seqs", "slots"),
     "max_num_batched_tokens": ("max_num_batched_tokens",),
     "block_size": ("block_size",),
     "total_kv_blocks": ("total_kv_blocks", "num_gpu_blocks"),

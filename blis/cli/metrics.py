@@ -35,7 +35,7 @@ def metrics(
     from blis.trace.files import found
 
     files = found(trace)
-    check_writable(outputs(output), [files.header, files.data, files.itl, files.segments, files.chunks])
+    check_writable(outputs(output), files.paths)
     read = Trace.read(trace)
     if read.header.mode == "generated":
         raise BlisError(

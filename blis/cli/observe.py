@@ -14,7 +14,7 @@ from blis.cli.flags import micros, takes_flags
 from blis.cli.outputs import OutputFlags, check_writable, outputs
 from blis.cli.server_flags import ServerFlags
 from blis.cli.workload_flags import WorkloadFlags
-from blis.errors import BlisError, Problem, SpecError
+from blis.errors import BlisError, Problem, SpecError, UnwrittenError
 
 __all__ = ["app"]
 
@@ -30,6 +30,8 @@ Examples:
 
 The exit code is 0 if the share of requests that failed is within --max-error-rate, otherwise 3. Ctrl-C stops the
 sending and waits for what is in flight; a second one gives that up. Either way the report and the trace are written.
+While the run goes on, PREFIX.journal.jsonl has every request that has ended: 'blis trace recover' makes a trace of it
+if the run dies.
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -52,6 +54,15 @@ class RunFlags:
             metavar="TIME", help="After Ctrl-C, wait this long for what is in flight: 30s, 2min.", rich_help_panel=_RUN
         ),
     ] = "30s"
+    record_itl: Annotated[
+        bool,
+        Option(
+            "--record-itl",
+            metavar="",
+            help="With --trace-out, keep the time of every chunk: PREFIX.chunks.csv, for ITL by request and blis fit.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False
     cut_at_horizon: Annotated[
         bool,
         Option(
@@ -76,12 +87,15 @@ def observe(work: WorkloadFlags, server: ServerFlags, flags: RunFlags, output: O
     spec = server_flags.load(server)
     if flags.cut_at_horizon and named.spec.horizon is None:
         raise BlisError("--cut-at-horizon: the workload has no horizon to cut at; give --horizon")
+    if flags.record_itl and output.trace_out is None:
+        raise BlisError("--record-itl: the times go beside a trace; give --trace-out")
     check_writable(outputs(output), [named.file, server.server_config])
 
-    from blis.cli.results import give_out, write_trace
+    from blis.cli.results import give_out, provenance
     from blis.cli.standing import StatusLine
     from blis.observation import observe as run
 
+    unwritten: UnwrittenError | None = None
     notes = workload.Notes(named, quiet=output.quiet)
     with StatusLine(shown=not output.quiet) as line:
 
@@ -89,20 +103,26 @@ def observe(work: WorkloadFlags, server: ServerFlags, flags: RunFlags, output: O
             line.clear()
             notes(text)
 
-        trace = run(
-            named.spec,
-            spec,
-            warm_up_requests=flags.warm_up_requests,
-            cut_at_horizon=flags.cut_at_horizon,
-            drain_us=drain_us,
-            progress=line.callback,
-            warn=note,
-        )
+        try:
+            trace = run(
+                named.spec,
+                spec,
+                warm_up_requests=flags.warm_up_requests,
+                cut_at_horizon=flags.cut_at_horizon,
+                drain_us=drain_us,
+                trace_out=output.trace_out,
+                provenance=provenance(),
+                record_itl=flags.record_itl,
+                progress=line.callback,
+                warn=note,
+            )
+        except UnwrittenError as error:
+            unwritten, trace = error, error.trace
     for reason in trace.header.run["load"].get("saturation", ()):
         notes(f"this machine, not the server, shaped the load: {reason}; see 'Load' in the report")
-    if output.trace_out is not None:
-        write_trace(trace, output.trace_out)
     give_out(trace, output, {"Workload": named.name}, warnings=notes.texts, quiet=output.quiet)
+    if unwritten is not None:
+        raise unwritten
     if trace.header.run["interrupted"]:
         raise typer.Exit(EX_INTERRUPTED)
     if trace.header.run["error_share"] > flags.max_error_rate:

@@ -87,7 +87,7 @@ def trace_outputs(prefix: str, option: str = "--trace-out") -> dict[str, list[Pa
     files = named(prefix)
     if files.data.suffix == ".parquet" and not _importable("pyarrow"):
         raise BlisError(f"{option} {prefix}: {_NO_PYARROW}")
-    return {f"{option} {prefix}": [files.header, files.data, files.itl, files.segments, files.chunks, files.provenance]}
+    return {f"{option} {prefix}": list(files.paths)}
 
 
 def check_writable(targets: Mapping[str, Iterable[Path]], inputs: Iterable[str | Path | None] = ()) -> None:

@@ -7,9 +7,17 @@ from typing import Annotated
 import typer
 
 from blis.cli.outputs import check_writable, trace_outputs
-from blis.cli.streams import write_out
+from blis.cli.streams import warn, write_out
 
 __all__ = ["app"]
+
+_RECOVER_EPILOG = """\
+Examples:
+
+  blis trace recover run.journal.jsonl
+
+  blis trace recover run.journal.jsonl -o saved/run.parquet
+"""
 
 _CONVERT_EPILOG = """\
 Examples:
@@ -52,3 +60,41 @@ def convert(
     converted.write(prefix, provenance())
     shared = f", prompts of {len(converted.segments):,} in segments" if converted.segments else ""
     write_out(f"{prefix}: a {converted.header.mode} trace of {plural(len(converted), 'request')}{shared}\n")
+
+
+@app.command(name="recover", epilog=_RECOVER_EPILOG)
+def recover(
+    journal: Annotated[
+        str,
+        typer.Argument(metavar="JOURNAL", help="What an observed run has left: PREFIX.journal.jsonl, or its PREFIX."),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where to write the trace: OUT.csv and more, or OUT.parquet.",
+            show_default="PREFIX, where the run would have written it",
+        ),
+    ] = None,
+) -> None:
+    """Make a trace of the requests that had ended when an observed run was killed.
+
+    The journal stays as it is. It may also be that of a run that is still going on.
+    """
+    from pathlib import Path
+
+    from blis.cli.results import provenance
+    from blis.report.numbers import plural
+    from blis.server.recovery import recover as recovered
+    from blis.trace.files import journal_of, named
+
+    path = Path(journal) if Path(journal).is_file() else journal_of(journal)
+    prefix = str(named(path).data) if output is None else output
+    check_writable(trace_outputs(prefix, "OUT"), [path])
+    trace, doubts = recovered(path)
+    for doubt in doubts:
+        warn(doubt)
+    files = trace.write(prefix, provenance())
+    write_out(f"{files.data}: {plural(len(trace), 'request')}; {path} is still there, and can be removed\n")

@@ -18,6 +18,10 @@ def load_blocks(header: TraceHeader) -> list[Block]:
     if header.mode != "real" or not isinstance(load, Mapping):
         return []
     blocks: list[Block] = [Facts("Load", tuple((label, text) for label, text in _load(header.run, load) if text))]
+    replicas = (header.server or {}).get("metrics")
+    if isinstance(replicas, list):
+        shown = [(printable(str(each.get("url", ""))), _levels(each)) for each in replicas if isinstance(each, Mapping)]
+        blocks.append(Facts("Server's own metrics", tuple(shown)))
     errors = header.run.get("errors")
     if isinstance(errors, list) and errors:
         lines = [
@@ -53,6 +57,22 @@ def _load(run: Mapping[str, Any], load: Mapping[str, Any]) -> list[tuple[str, st
         ("Connections", opened),
         ("Client CPU", f"{share(run['client_cpu_share'])} of a core" if "client_cpu_share" in run else ""),
     ]
+
+
+def _levels(replica: Mapping[str, Any]) -> str:
+    """Say what a replica's metrics showed over the run."""
+    parts = []
+    labels = {"running": ("running", number), "waiting": ("waiting", number), "kv_usage": ("KV cache in use", share)}
+    for name, (label, written) in labels.items():
+        if isinstance(level := replica.get(name), Mapping):
+            parts.append(f"{label} {written(level['mean'])} (max {written(level['max'])})")
+    if "prefix_hit_rate" in replica:
+        parts.append(f"prefix hits {share(replica['prefix_hit_rate'])}")
+    if "preemptions" in replica:
+        parts.append(plural(replica["preemptions"], "preemption"))
+    if failed := replica.get("failed_scrapes"):
+        parts.append(f"{plural(failed, 'scrape')} failed, the last one: {replica.get('last_failure')}")
+    return printable(", ".join(parts))
 
 
 def _figures(figures: object) -> str:

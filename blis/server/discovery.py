@@ -11,6 +11,7 @@ import orjson
 from blis.errors import BlisError
 from blis.server.answer import failure_text
 from blis.server.pool import ConnectError, Pool, Response
+from blis.server.prometheus import page_facts
 from blis.server.requests import Dialect, head
 from blis.spec.server import ServerSpec
 
@@ -26,6 +27,8 @@ DIALECTS = {
 """What each kind of server takes; ``openai`` is any server that is none of the others."""
 
 _OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}
+_WITH_METRICS = ("vllm", "sglang")
+"""Kinds of servers that have facts on their page of metrics, at the address of the API itself."""
 _ABOUT = {"vllm": "/version", "sglang": "/server_info", "llama.cpp": "/props", "tgi": "/info"}
 
 
@@ -90,6 +93,13 @@ async def discover(spec: ServerSpec, setup: SetUp, warn: Callable[[str], None]) 
         warn(f"the server has {len(models)} models; the first, {model}, is asked for: --model chooses another")
     if spec.type == "auto":
         kind = _OWNERS.get(str(card.get("owned_by", "")).lower(), "openai")
+    pages = spec.prometheus_urls or ([f"{setup.pool.address}/metrics"] if kind in _WITH_METRICS else [])
+    for url in pages[:1]:
+        try:
+            facts |= await page_facts(url)
+        except ConnectError as error:
+            if spec.prometheus_urls:
+                warn(f"{url}: {error}; it is asked again every second during the run")
     facts |= {"type": kind, "model": model, **_limits(card), **await _about(kind, setup)}
     return Discovered(kind, model, True, facts)
 
@@ -124,7 +134,8 @@ async def _about(kind: str, setup: SetUp) -> dict[str, Any]:
     if isinstance(settings, dict):
         # llama.cpp has a context per slot.
         facts |= {"max_model_len": settings.get("n_ctx"), "slots": said.get("total_slots")}
-    facts |= {"max_model_len": said["max_total_tokens"]} if "max_total_tokens" in said else {}
+    names = {"max_total_tokens": "max_model_len", "tp_size": "tp", "max_running_requests": "max_num_seqs"}
+    facts |= {name: said[key] for key, name in names.items() if key in said}
     return {key: value for key, value in facts.items() if isinstance(value, int | str)}
 
 

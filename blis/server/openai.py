@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,9 +55,7 @@ class OpenAIServer:
     """Sends requests as they are submitted, and fires their events when they have ended, however they did.
 
     ``secrets`` are texts that must not appear in any message. ``held_back`` counts requests that waited since
-    ``max_concurrency`` others were under way, ``retried`` attempts after the first. ``delays_us`` has, for each request
-    that was sent, how late it was handed over, the opening of a connection for it not counted: the generator's own
-    share of its schedule delay.
+    ``max_concurrency`` others were under way, ``retried`` attempts after the first.
     """
 
     def __init__(
@@ -71,7 +68,6 @@ class OpenAIServer:
         secrets: Sequence[str] = (),
     ) -> None:
         self.submitted = self.held_back = self.retried = 0
-        self.delays_us = array("q")
         self._env = env
         self._pool = pool
         self._writer = writer
@@ -172,8 +168,6 @@ class OpenAIServer:
         call.stop_timer()
         del self._calls[request.request_id]
         self._active.discard(call)
-        if call.sent_ns:
-            self.delays_us.append(env.at_us(call.sent_ns - call.setup_ns) - request.arrival_us)
         row = observed_row(call, status, self._clean("; ".join(filter(None, (*call.notes, message)))), env)
         chunk_us = chunk_times(call, env)
         for recorder in self._recorders:

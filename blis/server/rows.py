@@ -48,6 +48,7 @@ def observed_row(call: Call, status: Status, message: str, env: WallClockEnviron
         deadline_us=MISSING if request.deadline_us is None else request.deadline_us,
         arrival_time_us=request.arrival_us,
         send_time_us=env.at_us(call.sent_ns) if call.sent_ns else MISSING,
+        setup_us=call.setup_ns // 1000 if call.sent_ns else 0,
         first_chunk_time_us=env.at_us(chunks[0]) if streamed else MISSING,
         last_chunk_time_us=env.at_us(chunks[-1]) if chunks else MISSING,
         num_chunks=len(chunks),

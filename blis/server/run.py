@@ -30,10 +30,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Run:
     """Lets clients send until they are done, and waits for the answers.
 
-    The first Ctrl-C (or SIGTERM) stops the sending, and what is in flight has ``drain_us`` to end; the second, or the
-    end of that time, gives it up: its status is then ``cancelled``. At ``cut_us``, if that isn't None, everything is
-    given up as ``incomplete``. ``notice`` is told about interruptions in words; ``progress`` twice a second where
-    things stand.
+    The first Ctrl-C (or SIGTERM) stops the sending, as does :meth:`stop`, and what is in flight has ``drain_us`` to
+    end; the second, or the end of that time, gives it up: its status is then ``cancelled``. At ``cut_us``, if that
+    isn't None, everything is given up as ``incomplete``.
+
+    ``notice`` is told about interruptions in words; ``progress`` twice a second where things stand; ``begun`` is called
+    once the clock runs. ``stopped`` says why a run didn't come to its own end.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class Run:
         cut_us: int | None = None,
         notice: Callable[[str], None],
         progress: Callable[[Standing], None] | None = None,
+        begun: Callable[[], None] = lambda: None,
     ) -> None:
-        self.interrupted = False
+        self.stopped = ""
         self._env = env
         self._target = target
         self._watch = watch
@@ -55,8 +58,14 @@ class Run:
         self._cut_us = cut_us
         self._notice = notice
         self._progress = progress
+        self._begun = begun
         self._stop, self._stop_now = asyncio.Event(), asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stop(self, reason: str) -> None:
+        """Stop the sending; ``reason`` says why."""
+        self.stopped = self.stopped or reason
+        self._stop.set()
 
     async def until(self, done: simpy.Event) -> None:
         """Run until ``done`` has happened and every request has ended, whichever way.
@@ -68,6 +77,9 @@ class Run:
         ticker = asyncio.ensure_future(self._tick())
         try:
             with self._signals(), self._failures():
+                # Let the clock set its start.
+                await asyncio.sleep(0)
+                self._begun()
                 ends: list[Coroutine[Any, Any, Any]] = [self._answered(done), self._stop.wait()]
                 if self._cut_us is not None:
                     ends.append(self._passed(self._cut_us))
@@ -84,13 +96,12 @@ class Run:
             self._show()
 
     async def _drain(self) -> None:
-        self.interrupted = True
         waiting = self._target.in_flight
         if waiting:
             patience = self._drain_us / US_PER_S
             self._notice(
-                f"interrupted: nothing is sent any more; waiting up to {patience:g} s for {waiting} requests in flight"
-                " (interrupt again to give them up)"
+                f"{self.stopped}: nothing is sent any more; waiting up to {patience:g} s for {waiting} requests in"
+                " flight (interrupt again to give them up)"
             )
             await self._first(None, self._target.drained(), self._stop_now.wait(), asyncio.sleep(patience))
         self._target.cancel(Status.CANCELLED, "given up when the run was interrupted")
@@ -140,7 +151,7 @@ class Run:
     def _interrupt(self) -> None:
         if self._stop.is_set():
             self._stop_now.set()
-        self._stop.set()
+        self.stop("interrupted")
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

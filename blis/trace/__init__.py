@@ -12,6 +12,7 @@ from blis.trace.files import TraceFiles, check_writable
 from blis.trace.header import NetworkFacts, SloFacts, TraceHeader, facts_for
 from blis.trace.histogram import Histogram
 from blis.trace.segments import SegmentTable
+from blis.trace.server_metrics import ServerMetrics, read_metrics
 from blis.trace.status import FINISH_CODES, FINISH_REASONS, STATUS_CODES, STATUSES, FinishReason, Status
 from blis.trace.store import write_trace
 from blis.trace.table import RecordTable
@@ -33,6 +34,7 @@ __all__ = [
     "NetworkFacts",
     "RecordTable",
     "SegmentTable",
+    "ServerMetrics",
     "SloFacts",
     "Status",
     "TextColumn",
@@ -41,5 +43,6 @@ __all__ = [
     "TraceHeader",
     "check_writable",
     "facts_for",
+    "read_metrics",
     "write_trace",
 ]

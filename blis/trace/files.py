@@ -10,11 +10,20 @@ from pathlib import Path
 
 from blis.errors import TraceError
 
-__all__ = ["TraceFiles", "beside", "check_writable", "found", "is_sidecar", "named", "staged"]
+__all__ = ["TraceFiles", "beside", "check_writable", "found", "is_sidecar", "journal_of", "named", "staged"]
 
 _HEADERS = (".yaml", ".yml")
 _DATA = (".csv", ".parquet")
-_SIDECARS = (".itl.csv", ".segments.jsonl", ".chunks.csv", ".chunks.parquet", ".provenance.json")
+_SIDECARS = (
+    ".itl.csv",
+    ".segments.jsonl",
+    ".chunks.csv",
+    ".chunks.parquet",
+    ".metrics.csv",
+    ".metrics.parquet",
+    ".provenance.json",
+)
+_JOURNAL = ".journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +36,24 @@ class TraceFiles:
     segments: Path
     chunks_csv: Path
     chunks_parquet: Path
+    metrics_csv: Path
+    metrics_parquet: Path
     provenance: Path
 
     @property
     def chunks(self) -> Path:
         """Where chunk times are, in the format of the data."""
         return self.chunks_parquet if self.data.suffix == ".parquet" else self.chunks_csv
+
+    @property
+    def metrics(self) -> Path:
+        """Where the servers' metrics are, in the format of the data."""
+        return self.metrics_parquet if self.data.suffix == ".parquet" else self.metrics_csv
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All that a trace of this format may have: the data first, the header last."""
+        return (self.data, self.itl, self.segments, self.chunks, self.metrics, self.provenance, self.header)
 
     @property
     def other_data(self) -> Path:
@@ -49,6 +70,12 @@ def named(path: str | os.PathLike[str]) -> TraceFiles:
     return _files(prefix, header, ".parquet" if suffix == ".parquet" else ".csv")
 
 
+def journal_of(path: str | os.PathLike[str]) -> Path:
+    """Where a run that is to be written to ``path`` keeps its requests until then."""
+    prefix = _split(Path(path))[0]
+    return prefix.with_name(prefix.name + _JOURNAL)
+
+
 def check_writable(path: str | os.PathLike[str]) -> TraceFiles:
     """The files that writing to ``path`` would make, once it's clear that it could; for use before a long run.
 
@@ -61,7 +88,7 @@ def check_writable(path: str | os.PathLike[str]) -> TraceFiles:
         raise TraceError(f"can't write {files.data}: {folder} is no directory; make it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise TraceError(f"can't write {files.data}: you may not write to {folder}; choose another directory")
-    _refuse_directories((files.data, files.itl, files.segments, files.chunks, files.provenance, files.header))
+    _refuse_directories(files.paths)
     return files
 
 
@@ -92,7 +119,7 @@ def found(path: str | os.PathLike[str], header_path: str | os.PathLike[str] | No
 
 
 def _split(path: Path) -> tuple[Path, str]:
-    for suffix in (*_SIDECARS, *_HEADERS, *_DATA):
+    for suffix in (*_SIDECARS, _JOURNAL, *_HEADERS, *_DATA):
         if path.name.endswith(suffix) and path.name != suffix:
             return path.with_name(path.name[: -len(suffix)]), suffix
     return path, ""
@@ -112,6 +139,8 @@ def _choose(path: str | os.PathLike[str], prefix: Path, endings: tuple[str, ...]
     if there:
         raise TraceError(f"{path}: both {' and '.join(names)} are there; name the one you mean")
     hint = f" ({prefix} is a directory: name the trace in it, such as {prefix / 'trace'})" if prefix.is_dir() else ""
+    if (journal := journal_of(prefix)).is_file():
+        hint = f"; 'blis trace recover {journal}' makes one of what a run that was cut off has left"
     raise TraceError(f"{path}: no {what} of a trace: {' or '.join(names)} not found{hint}")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.request import ClientFacts, Parts
-from blis.trace.columns import ArrayColumns, TextColumn
+from blis.trace.chunks import ChunkTimes
+from blis.trace.columns import MISSING, ArrayColumns, TextColumn
 from blis.trace.histogram import Histogram
 
 __all__ = ["ObservedRow", "ObservedRows"]
@@ -19,6 +20,7 @@ class ObservedRow(NamedTuple):
     """One request of an observed run, as its row in a trace will be.
 
     Times are microseconds since the run's start; :data:`blis.trace.MISSING` stands for what never came or nobody said.
+    ``setup_us`` is how long the opening of a connection held up its send; no column of a trace has it.
     """
 
     request_id: int
@@ -35,6 +37,7 @@ class ObservedRow(NamedTuple):
     deadline_us: int
     arrival_time_us: int
     send_time_us: int
+    setup_us: int
     first_chunk_time_us: int
     last_chunk_time_us: int
     num_chunks: int
@@ -58,10 +61,16 @@ _AT = {name: ObservedRow._fields.index(name) for name in (*_WHOLE, *_WORDS)}
 
 
 class ObservedRows:
-    """Gathers rows in any order, about 200 bytes each, and the gaps between the chunks of all streams."""
+    """Gathers rows in any order, about 200 bytes each, and the gaps between the chunks of all streams.
 
-    def __init__(self) -> None:
+    ``with_chunks`` keeps the times of all chunks, too, for 8 bytes each. ``own_delays_us`` has, for each request that
+    was sent, how late that was, the opening of a connection for it not counted: the sender's own share of the delay.
+    """
+
+    def __init__(self, *, with_chunks: bool = False) -> None:
         self.gaps_us = Histogram()
+        self.own_delays_us = array("q")
+        self._chunks: dict[int, npt.NDArray[np.int64]] | None = {} if with_chunks else None
         self._numbers = [(array("q"), _AT[name]) for name in _WHOLE]
         self._words: list[tuple[array[int], dict[str, int], int]] = [(array("i"), {}, _AT[name]) for name in _WORDS]
         self._clients: dict[ClientFacts, int] = {}
@@ -83,8 +92,16 @@ class ObservedRows:
         self._ratios.append(row.reason_ratio)
         if row.parts is not None:
             self._parts[len(self) - 1] = row.parts
+        if row.send_time_us != MISSING:
+            self.own_delays_us.append(row.send_time_us - row.arrival_time_us - row.setup_us)
         if len(chunk_us) > 1:
             self.gaps_us.add(np.diff(chunk_us))
+        if self._chunks is not None and row.first_chunk_time_us != MISSING:
+            self._chunks[row.request_id] = chunk_us
+
+    def chunks(self) -> ChunkTimes | None:
+        """The times of the chunks of all streams so far; None where they aren't kept."""
+        return None if self._chunks is None else ChunkTimes.of(list(self._chunks), self._chunks.values())
 
     def columns(self) -> ArrayColumns:
         """The rows so far in order of their ids, as a trace has them."""

@@ -22,6 +22,7 @@ from blis.trace.files import TraceFiles, found, named, staged
 from blis.trace.header import TraceHeader
 from blis.trace.histogram import Histogram
 from blis.trace.segments import SegmentTable, read_segments, write_segments
+from blis.trace.server_metrics import ServerMetrics, read_metrics, write_metrics
 
 __all__ = ["read_trace", "write_trace"]
 
@@ -34,22 +35,26 @@ def write_trace(
     provenance: Mapping[str, Any] | None = None,
     segments: SegmentTable | None = None,
     chunks: ChunkTimes | None = None,
+    metrics: ServerMetrics | None = None,
 ) -> TraceFiles:
     """Write a trace whose rows are those of ``parts``, one after another; parts may be made while they are written.
 
     ``path`` is a prefix P, giving P.yaml, P.csv, P.provenance.json, with ``itl`` P.itl.csv, with ``segments``
-    P.segments.jsonl and with ``chunks`` P.chunks.csv; ending in ``.parquet``, rows and chunk times go to P.parquet and
-    P.chunks.parquet. All files appear when all are complete. Equal traces give equal bytes in all of them but the
-    provenance, which says when and with which versions, and what ``provenance`` adds.
+    P.segments.jsonl, with ``chunks`` P.chunks.csv and with ``metrics`` P.metrics.csv; ending in ``.parquet``, rows,
+    chunk times and metrics go to P.parquet, P.chunks.parquet and P.metrics.parquet. All files appear when all are
+    complete. Equal traces give equal bytes in all of them but the provenance, which says when and with which versions,
+    and what ``provenance`` adds.
 
     Raises:
         TraceError: where the files can't be written; nothing has changed then.
     """
     files = named(path)
-    both = (files.chunks_csv, files.chunks_parquet)
-    targets = (files.data, files.other_data, files.itl, files.segments, *both, files.provenance, files.header)
-    with staged(*targets) as (data, _, gaps, prompts, times_csv, times_parquet, facts, head):
-        if files.data.suffix == ".parquet":
+    as_parquet = files.data.suffix == ".parquet"
+    either = (files.other_data, files.chunks_csv, files.chunks_parquet, files.metrics_csv, files.metrics_parquet)
+    gone = tuple(path for path in either if path not in files.paths)
+    *kept, header_file = files.paths
+    with staged(*kept, *gone, header_file) as (data, gaps, prompts, times, levels, facts, *_, head):
+        if as_parquet:
             from blis.trace.parquet import write_parquet
 
             write_parquet(data, parts)
@@ -66,8 +71,9 @@ def write_trace(
             with open(prompts, "wb") as lines:
                 write_segments(lines, segments)
         if chunks is not None:
-            as_parquet = files.chunks.suffix == ".parquet"
-            write_chunks(times_parquet if as_parquet else times_csv, chunks, parquet=as_parquet)
+            write_chunks(times, chunks, parquet=as_parquet)
+        if metrics is not None:
+            write_metrics(levels, metrics, parquet=as_parquet)
         facts.write_bytes(orjson.dumps(_provenance(provenance), option=orjson.OPT_INDENT_2) + b"\n")
         head.write_text(header.to_yaml(), encoding="utf-8", newline="\n")
     return files
@@ -75,7 +81,7 @@ def write_trace(
 
 def read_trace(
     path: str | os.PathLike[str], header_path: str | os.PathLike[str] | None = None
-) -> tuple[TraceHeader, ArrayColumns, Histogram | None, SegmentTable | None, ChunkTimes | None]:
+) -> tuple[TraceHeader, ArrayColumns, Histogram | None, SegmentTable | None, ChunkTimes | None, ServerMetrics | None]:
     """Read the trace at ``path`` (its prefix, header or data): header, rows, and what is beside them (None without).
 
     ``header_path`` is its header where that isn't beside the data.
@@ -93,8 +99,14 @@ def read_trace(
         columns = read_rows(files.data, header.mode)
     itl = read_itl(files.itl) if files.itl.exists() else None
     segments = read_segments(files.segments) if files.segments.exists() else None
-    times = next((path for path in (files.chunks, files.chunks_csv, files.chunks_parquet) if path.exists()), None)
-    return header, columns, itl, segments, None if times is None else read_chunks(times)
+    times = _first_there(files.chunks, files.chunks_csv, files.chunks_parquet)
+    levels = _first_there(files.metrics, files.metrics_csv, files.metrics_parquet)
+    chunks = None if times is None else read_chunks(times)
+    return header, columns, itl, segments, chunks, None if levels is None else read_metrics(levels)
+
+
+def _first_there(*paths: Path) -> Path | None:
+    return next((path for path in paths if path.exists()), None)
 
 
 def _text(path: Path) -> str:

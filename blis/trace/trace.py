@@ -17,6 +17,7 @@ from blis.trace.header import TraceHeader
 from blis.trace.histogram import Histogram
 from blis.trace.rows import TableColumns
 from blis.trace.segments import SegmentTable
+from blis.trace.server_metrics import ServerMetrics
 from blis.trace.store import read_trace, write_trace
 from blis.trace.table import RecordTable
 
@@ -34,7 +35,7 @@ class Trace:
 
     ``header`` says what was run; ``itl`` counts the gaps between tokens, in microseconds, over all requests, where
     they were recorded; ``segments`` holds the prompts of requests whose columns don't express them, if there are any,
-    and ``chunks`` the times of every chunk, where they were recorded.
+    ``chunks`` the times of every chunk, and ``metrics`` what the servers said of themselves, where they were recorded.
     Times are whole microseconds since the run's start; what never came is
     :data:`blis.trace.MISSING` (-1) in arrays and blank in files.
 
@@ -54,11 +55,13 @@ class Trace:
         itl: Histogram | None = None,
         segments: SegmentTable | None = None,
         chunks: ChunkTimes | None = None,
+        metrics: ServerMetrics | None = None,
     ) -> None:
         self.header = header
         self.itl = itl
         self.segments = segments or None
         self.chunks = chunks
+        self.metrics = metrics
         self._columns = columns
 
     @classmethod
@@ -106,7 +109,8 @@ class Trace:
 
     def write(self, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None) -> TraceFiles:
         """Write header, rows and what is beside them under the prefix ``path``; see :func:`blis.trace.write_trace`."""
-        return write_trace(path, self.header, [self._columns], self.itl, provenance, self.segments, self.chunks)
+        beside = (self.segments, self.chunks, self.metrics)
+        return write_trace(path, self.header, [self._columns], self.itl, provenance, *beside)
 
     def __len__(self) -> int:
         """Number of requests."""
@@ -173,6 +177,7 @@ class Trace:
             and self.itl == other.itl
             and self.segments == other.segments
             and self.chunks == other.chunks
+            and self.metrics == other.metrics
             and all(np.array_equal(self.column(name), other.column(name)) for name in _COMPARED)
         )
 

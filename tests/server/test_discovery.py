@@ -140,3 +140,26 @@ def test_a_tokenizer_file_that_is_none(server: FaultyServer, tmp_path: Path) -> 
     (tmp_path / "no.json").write_text("{}")
     with pytest.raises(BlisError, match="--tokenizer"):
         facts(server, [], tokenizer=str(tmp_path / "no.json"))
+
+
+def test_vllm_tells_its_blocks_on_its_page_of_metrics(server: FaultyServer) -> None:
+    page = b'vllm:cache_config_info{block_size="32",num_gpu_blocks="4096"} 1.0\nvllm:num_requests_running 0\n'
+    server.get = {"/v1/models": {"data": [VLLM]}, "/metrics": page}
+    found = facts(server, [])
+    assert (found["block_size"], found["num_gpu_blocks"], found["max_model_len"]) == (32, 4096, 4096)
+    assert "metrics" not in found
+
+
+def test_sglang_tells_its_limits_in_its_own_words(server: FaultyServer) -> None:
+    said = {"version": "0.5.23", "tp_size": 2, "max_running_requests": 128, "other": [1]}
+    page = b"sglang:page_size 64\nsglang:num_pages 7021\nsglang:context_len 32768\nsglang:num_running_reqs 0\n"
+    server.get = {
+        "/v1/models": {"data": [{"id": "m", "owned_by": "sglang"}]},
+        "/server_info": said,
+        "/metrics": page,
+        "/tokenize": {"tokens": list(range(100))},
+    }
+    found = facts(server, [])
+    expected = {"type": "sglang", "version": "0.5.23", "tp": 2, "max_num_seqs": 128}
+    expected |= {"block_size": 64, "num_gpu_blocks": 7021, "max_model_len": 32768}
+    assert {name: found[name] for name in expected} == expected

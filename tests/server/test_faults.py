@@ -150,10 +150,11 @@ def test_no_task_is_left(server: FaultyServer) -> None:
     from blis.spec.workload import workload_from_dict
 
     spec = workload_from_dict(workload(["good", "hang", "done_then_hang", "reset_within"]))
-    order = _Order(spec, _server(settings(server)), 0, False, 0, (), None, lambda _: None)
+    target = {**settings(server), "prometheus_urls": [server.url]}
+    order = _Order(spec, _server(target), 0, False, 0, None, True, None, lambda _: None)
 
     async def main() -> set[Any]:
-        await _observe(order)
+        await _observe(order, None)
         await asyncio.sleep(0)
         return asyncio.all_tasks() - {asyncio.current_task()}
 
