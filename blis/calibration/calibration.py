@@ -158,13 +158,7 @@ def _run(given: Trace | str | Path | None, trace: Trace) -> Run:
 
 
 def _nothing_left(requests: Requests) -> str:
-    reasons = {
-        "in the warm-up": requests.excluded.warm_up,
-        "not completed by the server": requests.excluded.failed,
-        "without a simulated counterpart": requests.excluded.unmatched,
-        "not completed in the simulation": requests.excluded.simulated_failed,
-    }
-    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    counts = ", ".join(f"{count} {reason}" for reason, count in requests.excluded.reasons().items())
     return (
         f"nothing to compare: of {requests.total} real requests, {counts}; compare runs of one workload, or simulate"
         " this trace's own requests with 'blis replay'"

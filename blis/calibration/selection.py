@@ -12,6 +12,7 @@ from blis.metrics import View
 from blis.metrics.latencies import Kind, latency
 from blis.metrics.stretch import Stretch, statuses_of
 from blis.trace import MISSING, STATUS_CODES, Status, Trace
+from blis.trace.observed import NO_USAGE
 from blis.units import US_PER_S
 
 __all__ = ["Excluded", "Pairs", "Requests", "Side", "Throughput", "Tokens", "select", "throughput", "token_mismatches"]
@@ -24,14 +25,27 @@ Ints = npt.NDArray[np.int64]
 class Excluded:
     """Requests of the real trace that aren't compared, each for the first reason that holds.
 
-    They came before the measurement proper (``warm_up``), didn't end well on the server (``failed``), have no
-    simulated counterpart (``unmatched``), or one that didn't end well (``simulated_failed``).
+    They came before the measurement proper (``warm_up``), didn't end well on the server (``failed``), have an answer
+    whose tokens the server didn't count (``uncounted``), have no simulated counterpart (``unmatched``), or one that
+    didn't end well (``simulated_failed``).
     """
 
     warm_up: int
     failed: int
+    uncounted: int
     unmatched: int
     simulated_failed: int
+
+    def reasons(self) -> dict[str, int]:
+        """The reasons that hold for any request, in words, and for how many."""
+        counts = {
+            "in the warm-up": self.warm_up,
+            "not completed by the server": self.failed,
+            "without a count of tokens": self.uncounted,
+            "without a simulated counterpart": self.unmatched,
+            "not completed in the simulation": self.simulated_failed,
+        }
+        return {words: count for words, count in counts.items() if count}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +140,7 @@ class Pairs:
 
 
 def select(real: Side, simulated: Side, matching: Matching, warm_up: int) -> tuple[Pairs, Requests]:
-    """Return the pairs that are compared: past the warm-up (request ids below ``warm_up``), and ok on both sides."""
+    """Return the pairs that are compared: past the warm-up (request ids below ``warm_up``), and sound on both sides."""
     completed = [statuses_of(side.trace) == STATUS_CODES[Status.OK] for side in (real, simulated)]
     timed_out = statuses_of(real.trace) == STATUS_CODES[Status.TIMEOUT]
     counterpart = matching.counterpart
@@ -135,7 +149,8 @@ def select(real: Side, simulated: Side, matching: Matching, warm_up: int) -> tup
     answered[matched] = completed[1][counterpart[matched]]
     left = np.ones(len(real.trace), np.bool_)
     excluded = []
-    for passes in (real.trace.column("request_id") >= warm_up, completed[0], matched, answered):
+    measured = real.trace.column("request_id") >= warm_up
+    for passes in (measured, completed[0], _counted(real.trace), matched, answered):
         excluded.append(int(np.count_nonzero(left & ~passes)))
         left &= passes
     rows = np.flatnonzero(left)
@@ -151,6 +166,12 @@ def select(real: Side, simulated: Side, matching: Matching, warm_up: int) -> tup
         unmatched_simulated=matching.unmatched_simulated,
     )
     return Pairs(real, simulated, rows, counterpart[rows]), requests
+
+
+def _counted(trace: Trace) -> npt.NDArray[np.bool_]:
+    """Whether the tokens of each answer are more than an estimate."""
+    codes, words = trace.categories("error_message")
+    return np.array([not word.endswith(NO_USAGE) for word in words], np.bool_)[codes]
 
 
 def token_mismatches(pairs: Pairs) -> Tokens:

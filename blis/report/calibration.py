@@ -65,14 +65,8 @@ def report(calibration: Calibration) -> list[Block]:
 
 
 def _overview(calibration: Calibration) -> Facts:
-    requests, excluded = calibration.requests, calibration.requests.excluded
-    reasons = {
-        "in the warm-up": excluded.warm_up,
-        "not completed by the server": excluded.failed,
-        "without simulated counterpart": excluded.unmatched,
-        "not completed in the simulation": excluded.simulated_failed,
-    }
-    rest = ", ".join(f"{count(amount)} {reason}" for reason, amount in reasons.items() if amount)
+    requests = calibration.requests
+    rest = ", ".join(f"{count(amount)} {reason}" for reason, amount in requests.excluded.reasons().items())
     counts = f"{count(requests.calibrated)} of {count(requests.total)}" + (f"; {rest}" if rest else "")
     ends = f"{count(requests.ok)} ok, {count(requests.timeout)} timed out, {count(requests.error)} with errors"
     bootstrap = calibration.bootstrap

@@ -10,13 +10,10 @@ from blis.server.answer import Answer
 from blis.server.call import Call
 from blis.server.wall_clock import WallClockEnvironment
 from blis.trace.columns import MISSING
-from blis.trace.observed import ObservedRow
+from blis.trace.observed import NO_USAGE, ObservedRow
 from blis.trace.status import FinishReason, Status
 
-__all__ = ["NO_USAGE", "chunk_times", "observed_row"]
-
-NO_USAGE = "no usage in the answer: output_tokens is an estimate"
-"""In the error message of a completed request whose tokens the server didn't count."""
+__all__ = ["chunk_times", "observed_row"]
 
 _CHARACTERS_PER_TOKEN = 4
 

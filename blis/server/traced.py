@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from blis.server.load import load_facts
-from blis.server.rows import NO_USAGE
 from blis.trace.columns import Columns
 from blis.trace.header import TraceHeader
-from blis.trace.observed import ObservedRows
+from blis.trace.observed import NO_USAGE, ObservedRows
 from blis.trace.server_metrics import ServerMetrics
 from blis.trace.status import Status
 from blis.trace.trace import Trace

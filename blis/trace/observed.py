@@ -13,7 +13,10 @@ from blis.trace.chunks import ChunkTimes
 from blis.trace.columns import MISSING, ArrayColumns, TextColumn
 from blis.trace.histogram import Histogram
 
-__all__ = ["ObservedRow", "ObservedRows"]
+__all__ = ["NO_USAGE", "ObservedRow", "ObservedRows"]
+
+NO_USAGE = "no usage in the answer: output_tokens is an estimate"
+"""Ends the error message of a completed request whose tokens the server didn't count."""
 
 
 class ObservedRow(NamedTuple):

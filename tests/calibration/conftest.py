@@ -45,5 +45,5 @@ def make() -> Make:
 NAMES = frozenset(
     "request_id client_id client_seq session_id round_index tenant_id slo_class prefix_group streaming input_tokens"
     " prompt_tokens server_input_tokens output_tokens arrival_time_us send_time_us first_chunk_time_us"
-    " last_chunk_time_us status".split()
+    " last_chunk_time_us status error_message".split()
 )

@@ -16,6 +16,7 @@ from blis.rng import stream
 from blis.simulation import simulate
 from blis.trace import Histogram, NetworkFacts, Trace
 from blis.trace.chunks import ChunkTimes
+from blis.trace.observed import NO_USAGE
 
 Make = Callable[..., Trace]
 
@@ -176,6 +177,16 @@ def test_warm_up_and_failures_are_left_out_and_counted(make: Make, latencies):
     assert "1 real requests have no simulated counterpart." in warnings
     assert "1 simulated requests have no real counterpart." in warnings
     assert "3 requests that the server completed didn't complete in the simulation." in warnings
+
+
+def test_answers_whose_tokens_nobody_counted_are_left_out(make: Make, latencies):
+    messages = np.array([""] * N, object)
+    messages[[4, 5]] = NO_USAGE
+    messages[6] = f"sent again once; {NO_USAGE}"
+    messages[7] = "sent again once"
+    real = make(*latencies, error_message=messages, warm_up_requests=5)
+    requests = compared(real, make(*latencies, mode="simulated")).requests
+    assert (requests.excluded.warm_up, requests.excluded.uncounted, requests.calibrated) == (5, 2, N - 7)
 
 
 def test_a_hundred_requests_less_a_warm_up_of_ten_give_ninety_pairs(make: Make, latencies):
