@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CONFIDENCE", "Bootstrap", "Resampler", "block_length", "interval"]
+__all__ = ["CONFIDENCE", "Bootstrap", "Resampler", "block_length", "errors_block_length", "interval"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -149,3 +149,10 @@ def block_length(series: Floats) -> int:
         return 1
     ideal = (1.5 * slope**2 / spectrum**2 * n) ** (1 / 3)
     return int(np.clip(np.ceil(ideal), 1, max(min(3 * np.sqrt(n), n / 3), 1)))
+
+
+def errors_block_length(real: Floats, simulated: Floats) -> int:
+    """The longest block that the errors and the relative errors of pairs ask for, arrays of shape (n,)."""
+    known = real > 0
+    relative = np.abs(simulated[known] / real[known] - 1)
+    return max(block_length(simulated - real), block_length(relative))

@@ -14,6 +14,7 @@ from blis.calibration.load import Windows
 from blis.calibration.pairing import By, match
 from blis.calibration.results import Calibration, Run, worst
 from blis.calibration.selection import Pairs, Requests, Side, select, throughput, token_mismatches
+from blis.calibration.series import Series, compare_series, load_over_time
 from blis.errors import BlisError
 from blis.metrics import AsRecorded, ClientView, View
 from blis.spec.deployment import DeploymentSpec
@@ -77,10 +78,11 @@ def calibrate(
     pairs, requests = select(first, second, matching, start)
     if not len(pairs):
         raise BlisError(_nothing_left(requests))
-    measured = observed.column("request_id") >= start
-    groups = Groups(pairs, Windows(observed.column("arrival_time_us")[measured]), resamples, seed)
+    arrivals = observed.column("arrival_time_us")[observed.column("request_id") >= start]
+    groups = Groups(pairs, Windows(arrivals), resamples, seed)
     runs = _run(real, observed), _run(simulated, predicted)
-    return _report(runs, pairs, matching.by, requests, groups, notes)
+    series = load_over_time(observed, predicted, int(arrivals.min()))
+    return _report(runs, pairs, matching.by, requests, groups, series, notes)
 
 
 def _predicted(
@@ -95,7 +97,13 @@ def _predicted(
 
 
 def _report(
-    runs: tuple[Run, Run], pairs: Pairs, by: By, requests: Requests, groups: Groups, notes: Sequence[str]
+    runs: tuple[Run, Run],
+    pairs: Pairs,
+    by: By,
+    requests: Requests,
+    groups: Groups,
+    series: Mapping[str, Series],
+    notes: Sequence[str],
 ) -> Calibration:
     overall = groups.overall()
     tokens = token_mismatches(pairs)
@@ -116,12 +124,14 @@ def _report(
         phases=groups.phases(),
         left_out={name: count for name, count in left_out.items() if count},
         load=groups.load(),
+        servers={name: compare_series(name, levels, groups.bootstrap) for name, levels in series.items()},
         throughput=throughput(pairs),
         bootstrap=groups.bootstrap,
         configuration=configuration or Configuration(),
         limitations=limitations(pairs),
         warnings=(*notes, *doubts(pairs, by, requests, tokens, configuration, overall)),
         samples=groups.samples(),
+        series=series,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from blis.calibration.bootstrap import Bootstrap, Resampler, block_length
+from blis.calibration.bootstrap import Bootstrap, Resampler, errors_block_length
 from blis.calibration.comparison import compare, compare_gaps
 from blis.calibration.figures import Comparison
 from blis.calibration.load import PHASES, Phase, Windows
@@ -39,7 +39,7 @@ class Groups:
         self._pairs, self._windows = pairs, windows
         self._values = {kind: pairs.latencies(kind) for kind in LATENCIES}
         self._known = {kind: (real >= 0) & (simulated >= 0) for kind, (real, simulated) in self._values.items()}
-        block = max(_block_length(*self._pick(kind)) for kind in LATENCIES)
+        block = max(errors_block_length(*self._pick(kind)) for kind in LATENCIES)
         self.bootstrap = Bootstrap(resamples, seed, block)
         self._resampler = Resampler(len(pairs), block, resamples, stream(seed, "calibration", "requests"))
         self._answers = pairs.answers_us()
@@ -119,16 +119,9 @@ class Groups:
     def _for_windows(self, resamples: int, seed: int) -> Resampler:
         rates = self._rates(self._everyone) if len(self._windows) else (np.zeros(1), np.zeros(1))
         rng = stream(seed, "calibration", "windows")
-        return Resampler(rates[0].size, _block_length(*rates), resamples, rng)
+        return Resampler(rates[0].size, errors_block_length(*rates), resamples, rng)
 
 
 def _gaps(trace: Trace) -> Histogram | None:
     """Gaps between tokens as recorded, or else between chunks."""
     return trace.itl if trace.itl is not None or trace.chunks is None else trace.chunks.gaps()
-
-
-def _block_length(real: Floats, simulated: Floats) -> int:
-    """The longest block that the errors and the relative errors ask for."""
-    known = real > 0
-    relative = np.abs(simulated[known] / real[known] - 1)
-    return max(block_length(simulated - real), block_length(relative))

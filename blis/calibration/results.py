@@ -13,6 +13,7 @@ from blis.calibration.load import Phase
 from blis.calibration.pairing import By
 from blis.calibration.samples import Sample
 from blis.calibration.selection import Requests, Throughput, Tokens
+from blis.calibration.series import Series
 from blis.metrics.results import plain
 
 __all__ = ["RATED", "Calibration", "Run", "worst"]
@@ -41,7 +42,8 @@ class Calibration:
 
     Breakdowns go by label, then by metric; they are empty where no request has a label, and ``left_out`` says how many
     labels of a breakdown aren't listed, those of the fewest requests. ``phases`` go by load, whose ranges ``load``
-    has. ``samples`` are values for plots, and no part of :meth:`to_dict`.
+    has. ``servers`` has requests running and waiting and the KV cache's use over time, where the real trace has the
+    servers' own metrics. ``samples`` and ``series`` are values for plots, and no part of :meth:`to_dict`.
     """
 
     rating: Rating | None
@@ -56,17 +58,19 @@ class Calibration:
     phases: Mapping[str, Comparisons]
     left_out: Mapping[str, int]
     load: Mapping[str, Phase]
+    servers: Comparisons
     throughput: Throughput
     bootstrap: Bootstrap
     configuration: Configuration
     limitations: tuple[str, ...]
     warnings: tuple[str, ...]
     samples: Mapping[str, Sample] = field(default_factory=dict, repr=False, compare=False)
+    series: Mapping[str, Series] = field(default_factory=dict, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data for JSON; what isn't a finite number is None."""
         data: dict[str, Any] = plain(self)
-        del data["samples"]
+        del data["samples"], data["series"]
         return data
 
 

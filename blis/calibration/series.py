@@ -1,23 +1,65 @@
-"""What went on inside the server over time: requests in the batch and in the queue, and KV blocks in use."""
+"""What went on inside the servers over time: requests in the batch and in the queue, and KV blocks in use."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from blis.calibration.bootstrap import Bootstrap, Resampler, errors_block_length
+from blis.calibration.comparison import compare
+from blis.calibration.figures import Comparison
 from blis.errors import BlisError
 from blis.metrics.queues import Queue, queues
 from blis.metrics.stretch import statuses_of
+from blis.rng import stream
 from blis.spec.deployment import deployment_from_dict
 from blis.trace import Trace
+from blis.units import US_PER_S
 
-__all__ = ["simulated_load"]
+__all__ = ["Series", "compare_series", "load_over_time", "simulated_load"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """A level over time, as the servers told it and as simulated ones would have: arrays of shape (n,), times in s."""
+
+    times_s: Floats
+    real: Floats
+    simulated: Floats
+
+
+def load_over_time(real: Trace, simulated: Trace, since_us: int) -> dict[str, Series]:
+    """Levels by name, at the times from ``since_us`` on at which the real servers told theirs.
+
+    Left out is what either side doesn't tell; nothing is left where the real trace has no metrics.
+    """
+    if real.metrics is None:
+        return {}
+    times, told = real.metrics.together()
+    found = {}
+    for name, levels in simulated_load(simulated, times).items():
+        known = (times >= since_us) & ~np.isnan(told[name])
+        if known.any():
+            found[name] = Series(times[known] / US_PER_S, told[name][known], levels[known])
+    return found
+
+
+def compare_series(name: str, series: Series, bootstrap: Bootstrap) -> Comparison:
+    """Compare the two sides of the level called ``name``, moment by moment, without a rating.
+
+    Levels are often so small that a relative error means little: bias and correlation say more.
+    """
+    rng = stream(bootstrap.seed, "calibration", "servers", name)
+    block = errors_block_length(series.real, series.simulated)
+    resampler = Resampler(series.real.size, block, bootstrap.resamples, rng)
+    return replace(compare(series.real, series.simulated, resampler.places, resampler), rating=None)
 
 
 def simulated_load(trace: Trace, times_us: Ints) -> dict[str, Floats]:

@@ -9,7 +9,7 @@ from blis.calibration.results import RATED, Run, worst
 from blis.report.blocks import Block, Facts, Grid, Mood, Row, printable
 from blis.report.numbers import NOTHING, count, error, milliseconds, per_second, plural, share
 
-__all__ = ["MOODS", "TITLES", "report"]
+__all__ = ["LEVELS", "MOODS", "TITLES", "report"]
 
 TITLES = {
     "ttft_us": "TTFT",
@@ -19,6 +19,8 @@ TITLES = {
     "output_tokens_per_s": "Output tokens/s",
 }
 """Names of the metrics for people."""
+LEVELS = {"running": "Running", "waiting": "Waiting", "kv_usage": "KV cache in use"}
+"""Names, for people, of what servers tell of themselves."""
 MOODS: dict[Rating | None, Mood] = {
     Rating.EXCELLENT: "good",
     Rating.GOOD: "good",
@@ -41,6 +43,11 @@ _NOTES = (
 )
 
 
+_SERVER_NOTES = (
+    "The servers' own metrics and the simulation at the same times; simulated KV use is as if no blocks were shared.",
+)
+
+
 def report(calibration: Calibration) -> list[Block]:
     """Return a calibration's report."""
     blocks: list[Block] = [_overview(calibration), _errors(calibration), _figures(calibration.overall)]
@@ -57,6 +64,8 @@ def report(calibration: Calibration) -> list[Block]:
             "rating",
         )
         blocks.append(Grid(head, tuple(rows), tuple(_left_out(calibration)), spare=(6, 3)))
+    if calibration.servers:
+        blocks.append(_servers(calibration.servers))
     blocks.append(_settings(calibration))
     if calibration.warnings:
         blocks.append(_listed("Warnings", calibration.warnings))
@@ -126,6 +135,25 @@ def _figures(overall: Mapping[str, Comparison]) -> Grid:
         if any(figure.error and figure.error.low is not None for figure in figures):
             rows.append(Row(("95 %", *(_interval(figure.error, error) for figure in figures))))
     return Grid(("Distributions", *_FIGURES), tuple(rows))
+
+
+def _servers(levels: Mapping[str, Comparison]) -> Grid:
+    head = ("Servers over time", "samples", "real\nmean", "simulated\nmean", "bias", "95 %", "r", "95 %")
+    rows = []
+    for name, comparison in levels.items():
+        mean = comparison.figures["mean"]
+        number: Callable[[float], str] = share if name == "kv_usage" else per_second
+        cells = (
+            count(comparison.n),
+            number(mean.real),
+            number(mean.simulated),
+            _value(mean.error, error),
+            _interval(mean.error, error),
+            _value(comparison.pearson_r, _two),
+            _interval(comparison.pearson_r, _two),
+        )
+        rows.append(Row((LEVELS[name], *cells)))
+    return Grid(head, tuple(rows), _SERVER_NOTES, spare=(7, 5))
 
 
 def _groups(calibration: Calibration) -> Iterator[Row]:

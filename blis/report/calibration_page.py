@@ -10,7 +10,7 @@ import numpy.typing as npt
 from blis.calibration import Calibration, Comparison
 from blis.calibration.samples import Sample
 from blis.report.blocks import Block
-from blis.report.calibration import TITLES
+from blis.report.calibration import LEVELS, TITLES
 from blis.report.numbers import count
 from blis.report.page import blocks_html, page
 from blis.report.plots import Line, plot
@@ -35,8 +35,22 @@ def calibration_page(calibration: Calibration, blocks: Sequence[Block]) -> str:
         if calibration.overall[name].n:
             parts.append(f'<h2>{TITLES[name]}</h2>\n<div class="plots">\n')
             parts += [*_plots(name, calibration.overall[name], sample), "</div>\n"]
+    if calibration.series:
+        parts.append('<h2>Servers over time</h2>\n<div class="plots">\n')
+        parts += [*_levels(calibration), "</div>\n"]
     names = [run.path for run in (calibration.real, calibration.simulated) if run.path]
     return page(f"blis calibrate {' '.join(names)}".rstrip(), blocks_html(blocks) + "".join(parts))
+
+
+def _levels(calibration: Calibration) -> Iterator[str]:
+    for name, series in calibration.series.items():
+        unit, scale = ("%", 100) if name == "kv_usage" else ("requests", 1)
+        sides = [
+            Line("real", series.times_s, scale * series.real, _REAL),
+            Line("simulated", series.times_s, scale * series.simulated, _SIMULATED),
+        ]
+        layout = {"xaxis": {"title": "seconds since the start"}, "yaxis": {"title": unit, "rangemode": "tozero"}}
+        yield plot(LEVELS[name], sides, layout, f"level-{name}")
 
 
 def _plots(name: str, comparison: Comparison, sample: Sample) -> Iterator[str]:

@@ -88,6 +88,23 @@ class ServerMetrics:
             self.time_us[own], self.replica[own], {name: values[own] for name, values in self.values.items()}
         )
 
+    def together(self) -> tuple[Ints, dict[str, Floats]]:
+        """All replicas as one: times, int64 of shape (m,), and running, waiting and KV use then, float64 of shape (m,).
+
+        The times are those of the first replica's samples, at which every other has what it last told. Requests are
+        added up, shares of the cache averaged; NaN where a replica doesn't tell, or hasn't yet.
+        """
+        parts = [self.of_replica(replica) for replica in np.unique(self.replica).tolist()]
+        times = parts[0].time_us if parts else self.time_us
+        levels: dict[str, Floats] = {}
+        for name in ("running", "waiting", "kv_usage"):
+            told = np.full((max(len(parts), 1), len(times)), math.nan)
+            for number, part in enumerate(parts):
+                last = np.searchsorted(part.time_us, times, "right") - 1
+                told[number] = np.where(last >= 0, part.values[name][last], math.nan)
+            levels[name] = told.sum(axis=0) / (len(told) if name in RATIOS else 1)
+        return times, levels
+
     def summary(self) -> dict[str, Any]:
         """Mean and largest values of what one replica's gauges tell, and by how much its counters rose, or how fast.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from blis.calibration import Calibration, Estimate, Rating, calibrate
 from blis.calibration.history import Drift, Past
+from blis.calibration.series import Series, compare_series
 from blis.report.calibration import report
 from blis.report.calibration_history import history_grid
 from blis.report.calibration_page import calibration_page
@@ -145,6 +147,26 @@ def test_plots_show_the_values(calibration: Calibration) -> None:
     assert errors[0][:2] == [0.5, 0.6]
     assert right == ([0.5, 5.8], [0, 0])
     assert points(json.loads(plots["cdf-e2e_us"])[0])[1][0] == 0.005
+
+
+def test_what_servers_told_is_shown_over_time(calibration: Calibration) -> None:
+    times = np.arange(40.0)
+    series = {
+        "running": Series(times, 2 + times % 7, 3 + times % 7),
+        "kv_usage": Series(times, times / 100, times / 100),
+    }
+    servers = {name: compare_series(name, levels, calibration.bootstrap) for name, levels in series.items()}
+    told = replace(calibration, servers=servers, series=series)
+    lines = [" ".join(line.split()) for line in plain(report(told)).splitlines()]
+    assert "Running 40 4.88 5.88 +20.5 % +20.5 to +20.5 % 1.000 1.000 to 1.000" in [
+        re.sub(r"\+[0-9.]+ to \+[0-9.]+ %", "+20.5 to +20.5 %", line) for line in lines
+    ]
+    assert any(line.startswith("KV cache in use 40 19.5 % 19.5 % ") for line in lines)
+    assert "Servers over time" not in plain(report(calibration))
+    text = calibration_page(told, report(told))
+    assert Outline(text).ids[-2:] == ["level-running", "level-kv_usage"]
+    plots = re.findall(r"Plotly\.newPlot\(\s*\"level-kv_usage\",\s*(\[.*?\]),\s*\{\"", text)
+    assert points(json.loads(plots[0])[0])[1] == pytest.approx(times.tolist())
 
 
 def points(line: dict[str, Any]) -> tuple[list[float], list[float]]:

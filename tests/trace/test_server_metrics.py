@@ -96,3 +96,22 @@ def test_a_counter_that_falls_began_again():
     counts = (500, 800, 0, 30, math.nan, 70)
     metrics = ServerMetrics.of([(time * SECOND, 0, {"requests_total": count}) for time, count in enumerate(counts)])
     assert metrics.summary()["requests_per_s"] == (300 + 70) / 5
+
+
+def test_replicas_together_are_what_each_last_told():
+    metrics = ServerMetrics.of(
+        [
+            (10, 0, {"running": 1, "kv_usage": 0.25}),
+            (15, 1, {"running": 10, "kv_usage": 0.75}),
+            (20, 0, {"running": 2, "kv_usage": 0.5}),
+            (30, 0, {"running": 3}),
+        ]
+    )
+    times, levels = metrics.together()
+    assert times.tolist() == [10, 20, 30]
+    assert [str(value) for value in levels["running"].tolist()] == ["nan", "12.0", "13.0"]
+    assert [str(value) for value in levels["kv_usage"].tolist()] == ["nan", "0.625", "nan"]
+    assert all(math.isnan(value) for value in levels["waiting"])
+    assert [
+        len(part) for part in (ServerMetrics.of([]).together()[0], ServerMetrics.of([]).together()[1]["running"])
+    ] == [0, 0]
