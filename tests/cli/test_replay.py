@@ -154,10 +154,11 @@ class TestRefusals:
         assert error == "--workload traces: a trace has its requests already; blis simulate and blis replay send them"
 
     def test_nothing_that_is_read_is_overwritten(self, blis: Run, refused: Refused, recorded: Path) -> None:
-        error = "would overwrite run.yaml, which this run reads; choose another name"
-        assert refused("replay", "run", "--trace-out", "run") == [f"--trace-out run: {error}"]
-        assert refused("trace", "convert", "run.csv", "run") == [f"OUT run: {error}"]
-        assert refused("trace", "convert", "run", "run.parquet") == [f"OUT run.parquet: {error}"]
+        error = "would overwrite run.{}, which this run reads; choose another name"
+        rows, parquet = error.format("csv"), error.format("parquet")
+        assert refused("replay", "run", "--trace-out", "run") == [f"--trace-out run: {rows}"]
+        assert refused("trace", "convert", "run.csv", "run") == [f"OUT run: {rows}"]
+        assert refused("trace", "convert", "run", "run.parquet") == [f"OUT run.parquet: {parquet}"]
 
     def test_broken_traces(self, folder: Path, refused: Refused) -> None:
         (folder / "a.csv").write_text("TIMESTAMP,ContextTokens,GeneratedTokens\nnoon,1,2\n")
