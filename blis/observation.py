@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from blis.errors import InternalError, TraceError, UnwrittenError
 from blis.server.address import Address
 from blis.server.call import Patience
 from blis.server.keys import api_key
+from blis.server.loop import allow_many_sockets, loop_runner, quiet_collector
 from blis.server.openai import Limits, OpenAIServer, Recorder
 from blis.server.pool import Pool
 from blis.server.prepare import prepare
@@ -38,7 +37,6 @@ from blis.units import US_PER_S
 
 __all__ = ["Standing", "observe"]
 
-_MOST_SOCKETS = 1 << 16
 _USER_AGENT = "blis"
 
 
@@ -108,7 +106,7 @@ def observe(
     )
     for doubt in workload.warnings:
         warn(doubt)
-    with _journal(order) as journal, _runner() as runner:
+    with _journal(order) as journal, loop_runner() as runner:
         trace = runner.run(_observe(order, journal))
         if journal is not None and trace_out is not None:
             journal.write_header(trace.header, complete=True)
@@ -169,14 +167,6 @@ def _server(server: ServerSpec | Mapping[str, Any] | str | Path) -> ServerSpec:
     return server_from_dict(server) if isinstance(server, Mapping) else load_server(server)
 
 
-def _runner() -> asyncio.Runner:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.Runner()
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-
-
 async def _observe(order: _Order, journal: Journal | None) -> Trace:
     spec = order.server
     key = api_key(spec.api_key)
@@ -185,7 +175,7 @@ async def _observe(order: _Order, journal: Journal | None) -> Trace:
     env, rows, watch = WallClockEnvironment(), ObservedRows(with_chunks=order.record_itl), Watch()
     recorders: list[Recorder] = [rows, watch, *([] if journal is None else [journal])]
     scraper = Scraper(spec.prometheus_urls, env.clock_us, None if journal is None else journal.record_metrics)
-    _allow_many_sockets()
+    allow_many_sockets()
     try:
         ready = await prepare(spec, pool, headers, order.workload.seed, order.warn)
         before = len(pool.setup_us)
@@ -199,7 +189,7 @@ async def _observe(order: _Order, journal: Journal | None) -> Trace:
                 # Until here it was an error.
                 journal.on_failure = run.stop
 
-        with _quiet_collector():
+        with quiet_collector():
             async with scraper:
                 counted, notes = await _run(order, env, target, watch, begun)
     finally:
@@ -260,30 +250,3 @@ def _connections(pool: Pool, before: int) -> dict[str, Any]:
         p50, p99 = np.percentile(np.array(pool.setup_us), (50, 99)).tolist()
         facts["setup_us"] = {"p50": round(p50, 1), "p99": round(p99, 1)}
     return facts
-
-
-@contextmanager
-def _quiet_collector() -> Iterator[None]:
-    """Let the garbage collector look at nothing that was there before, and less often: its pauses delay requests."""
-    thresholds = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
-
-
-def _allow_many_sockets() -> None:
-    """Raise the limit of open files, of which every connection is one, as far as the system allows."""
-    try:
-        import resource
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_SOCKETS if hard == resource.RLIM_INFINITY else min(hard, _MOST_SOCKETS)
-    if soft < wanted:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

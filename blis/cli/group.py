@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "Commands"]
 COMMANDS = {
     "simulate": "blis.cli.simulate",
     "observe": "blis.cli.observe",
+    "serve": "blis.cli.serve",
     "replay": "blis.cli.replay",
     "generate": "blis.cli.generate",
     "convert": "blis.cli.convert",
