@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any, cast
 
 from aiohttp import HttpVersion11, web
@@ -166,7 +167,9 @@ class StreamedAnswer(Answer):
         self._chunked = http.version >= HttpVersion11
         self._send()
         await self.over
-        await response.write_eof()
+        with suppress(ConnectionResetError):
+            # A client may leave when it has read the last event.
+            await response.write_eof()
         return response
 
     def began(self) -> None:

@@ -128,9 +128,12 @@ class Front:
         self._answers.add(answer)
         try:
             response = await answer.respond(http)
-        except BaseException:
+        except BaseException as error:
             answer.over.cancel()
             self._cluster.abort(call)
+            if isinstance(error, ConnectionResetError):
+                # It has left just before the answer began, which nobody will see now.
+                return web.Response()
             raise
         finally:
             self._answers.discard(answer)

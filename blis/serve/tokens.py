@@ -64,6 +64,8 @@ class Words:
     def text(self, start: int, first: int, last: int) -> str:
         """Return the text of an answer's tokens ``first`` to ``last``, the last excluded."""
         texts, size = self._texts, len(self._texts)
+        if last - first == 1:
+            return texts[(start + first) % size]
         return "".join([texts[index % size] for index in range(start + first, start + last)])
 
     def ids(self, start: int, first: int, last: int) -> list[int]:

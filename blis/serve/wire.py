@@ -13,6 +13,7 @@ __all__ = ["DONE", "FINGERPRINT", "Wire", "event"]
 # The package itself stands above all layers, so that nothing here imports it.
 FINGERPRINT = f"blis-{sys.modules['blis'].__version__}"
 """What names this server in answers."""
+_MARK = "@@"
 
 
 def event(data: object) -> bytes:
@@ -39,6 +40,7 @@ class Wire:
             "created": int(time.time()),
             "model": model,
         }
+        self._around: list[bytes] = []
 
     def role(self) -> bytes:
         """Return the event that begins the stream of a chat, no token, but who speaks; nothing for completions."""
@@ -51,6 +53,15 @@ class Wire:
         self, text: str, ids: list[int] | None, finish: str | None = None, usage: dict[str, Any] | None = None
     ) -> bytes:
         """Return the event of one token or several; ``usage`` where the client wants it with each."""
+        if finish or ids or usage:
+            return self._chunk(text, ids, finish, usage)
+        # All events but the last are alike but for the text, which is of plain letters.
+        if not self._around:
+            self._around = self._chunk(_MARK, None, None, None).split(_MARK.encode())
+        before, after = self._around
+        return before + text.encode() + after
+
+    def _chunk(self, text: str, ids: list[int] | None, finish: str | None, usage: dict[str, Any] | None) -> bytes:
         choice: dict[str, Any] = {"index": 0}
         if self._chat:
             choice |= {"delta": {"content": text}, "logprobs": None, "finish_reason": finish}
