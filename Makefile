@@ -1,5 +1,5 @@
 # Everything a clone needs: a Python of at least 3.11 and make. The virtual environment in .venv is made on first use.
-#   make demo    simulate the example workload on a cluster of four instances
+#   make demo    the loop: serve, observe, simulate the same, compare, all on this machine
 #   make test    tests, doctests and every example in the documentation
 #   make lint    ruff, mypy --strict and the import contracts
 
@@ -11,7 +11,7 @@ RUN := $(VENV)/bin/python
 .PHONY: help demo test test-statistical lint bench bench-h100 docs clean
 
 help:
-	@echo "make demo              simulate an example workload on a cluster of four instances"
+	@echo "make demo              serve, observe, simulate the same and compare, on this machine alone, in a minute"
 	@echo "make test              tests, doctests and examples of the documentation"
 	@echo "make test-statistical  the slow tests: random samples against theory, and more random deployments"
 	@echo "make lint              ruff, mypy --strict, import contracts"
@@ -21,7 +21,7 @@ help:
 	@echo "make clean             remove the virtual environment, caches and builds"
 
 demo: $(VENV)/installed
-	$(RUN) -m blis simulate specs/demo.yaml --deployment specs/deployments/demo.yaml
+	sh specs/demo.sh $(RUN)
 
 test: $(VENV)/installed-dev
 	$(RUN) -m pytest -n auto -m "not statistical and not soak"

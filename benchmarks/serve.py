@@ -3,7 +3,9 @@
 A server in a process of its own streams answers of 20 tokens to requests that come at a constant rate. It notes when
 each event of a stream was due by the simulation (the end of a step, and the latency model's overheads behind it) and
 when it had been handed to the socket; the client notes when the event arrived. Both clocks are the machine's monotonic
-one. The lateness of the server is what `left` says; `arrived` has the sockets' and the client's in it.
+one. The lateness of the server is what `left` says; `arrived` has the sockets' and the client's in it. What the machine
+adds by itself is in the line `bare`: a server that neither parses nor simulates, and writes as many events of the same
+size at fixed intervals by the same clock.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 TOKENS = 20
+GAP_US = 8_000
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
+    "bare": {},
     "one H100, physics": {"model": "llama-3.1-8b", "hardware": "H100"},
     "one H100, no overheads": {"model": "llama-3.1-8b", "hardware": "H100", "latency": {"model": "roofline"}},
     "four H100, physics": {"model": "llama-3.1-8b", "hardware": "H100", "instances": 4},
@@ -58,6 +62,49 @@ async def serve(deployment: dict[str, Any]) -> None:
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         used = time.process_time()
     print(json.dumps({"cpu_s": used, "times": times}), flush=True)
+
+
+class Bare(asyncio.Protocol):
+    """Answers whatever comes by a stream of events at fixed intervals."""
+
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    event = b"e6\r\ndata: " + b'{"text":'.ljust(222, b".") + b"\n\n\r\n"
+
+    def __init__(self, env: Any, times: dict[str, list[tuple[int, int]]]) -> None:
+        self.env, self.times = env, times
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        name = "cmpl-" + data.split(b"X-Request-Id: ")[1].split(b"\r")[0].decode()
+        self.noted = self.times.setdefault(name, [])
+        self.transport.write(self.head)
+        at_us = self.env.clock_us()
+        for number in range(1, TOKENS + 1):
+            event = self.env.event()
+            event.callbacks.append(self.write)
+            self.env.complete(event, at_us=at_us + number * GAP_US)
+
+    def write(self, _: Any) -> None:
+        self.transport.write(self.event)
+        self.noted.append((self.env.to_ns(int(self.env.now)), time.monotonic_ns()))
+        if len(self.noted) == TOKENS:
+            self.transport.write(b"0\r\n\r\n")
+
+
+async def serve_bare() -> None:
+    """Serve like :func:`serve`, but nothing that is worth anything."""
+    from blis.server.wall_clock import WallClockEnvironment
+
+    env, times = WallClockEnvironment(waking_us=0), {}
+    clock = asyncio.create_task(env.run_async())
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Bare(env, times), "127.0.0.1", 0, backlog=4096)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await loop.run_in_executor(None, sys.stdin.readline)
+    clock.cancel()
+    print(json.dumps({"cpu_s": time.process_time(), "times": times}), flush=True)
 
 
 class Client(asyncio.Protocol):
@@ -139,7 +186,8 @@ def main() -> None:
         from blis.server.loop import loop_runner, quiet_collector
 
         with loop_runner() as runner, quiet_collector():
-            runner.run(serve(json.loads(options.serve)))
+            deployment = json.loads(options.serve)
+            runner.run(serve(deployment) if deployment else serve_bare())
         return
     print(f"{options.rate:g} requests/s of {TOKENS} tokens; ms from when an event was due to when it")
     print(f"{'':24} {'server':>8} {'left p50':>8} {'p99':>8} {'most':>8} {'arr. p50':>8} {'p99':>8} {'most':>8}")

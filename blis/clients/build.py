@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import simpy
 
+from blis.clients.arrivals import unit_gaps
 from blis.clients.closed_loop import start_workers
 from blis.clients.cohort import Remembered, members
 from blis.clients.plans import ClosedLoopSource, SessionSource
 from blis.clients.processes import Arrivals, open_loop, rank_priority
 from blis.clients.profiles import profiles, timetable
 from blis.clients.rates import END_OF_TIME_US, Profile, Stage
+from blis.clients.renewal import arrival_turns
 from blis.clients.servegen_load import chunk_sources
 from blis.clients.sessions import Caller, sessions
 from blis.clients.source import ClientSource, Member, Source
@@ -62,6 +64,10 @@ def sources(spec: WorkloadSpec, horizon_us: int | None, warn: Warn) -> list[Traf
 
 def _sources_of(sender: ClientSpec, profile: Profile, seed: int, stages: Sequence[Stage]) -> Iterator[Traffic]:
     """Iterate over the sources of a client, or of each member of a cohort."""
+    if sender.concurrency is None:
+        for _, arrival in arrival_turns(sender):
+            # The shape of a process is solved for, and scipy loaded for that, before a clock runs that doesn't wait.
+            unit_gaps(arrival.process, arrival.cv)
     own: Iterable[Member | None] = [None]
     if isinstance(sender, CohortSpec):
         profile = Remembered(profile)

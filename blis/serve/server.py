@@ -70,7 +70,7 @@ class Server:
             raise BlisError(f"--port: must be from 0 to 65535, found {port}")
         if not (1 <= answer_tokens < float("inf")):
             raise BlisError(f"--answer-tokens: must be 1 or more, found {answer_tokens:g}")
-        self._env = WallClockEnvironment(speed=speed)
+        self._env = WallClockEnvironment(speed=speed, waking_us=0)
         cluster = LiveCluster(self._env, deployment_of(deployment), model=model, speed=speed)
         self.configs = cluster.configs
         self.models = (model,) if model else tuple(dict.fromkeys(config.model.name for config in self.configs))

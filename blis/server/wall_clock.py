@@ -15,8 +15,8 @@ from blis.server.alarm import Alarm
 
 __all__ = ["WallClockEnvironment"]
 
-_WAKING_NS = 80_000
-"""About what waking up takes: the alarm rings so much before an event is due, and the rest of the time is sat out."""
+_WAKING_US = 80
+"""About what waking up takes."""
 _TURN_NS = 500_000
 """How long overdue events are processed before the loop looks after its sockets again."""
 
@@ -25,7 +25,8 @@ class WallClockEnvironment(simpy.Environment):
     """Processes written for :class:`simpy.Environment` run in real time, on asyncio's loop.
 
     Time is whole microseconds since the start, which :meth:`run_async` decides when it is first called. With ``speed``
-    2 it passes twice as fast.
+    2 it passes twice as fast. The alarm rings ``waking_us`` of real time before an event is due, and the rest of the
+    time is sat out: where there is hardly a moment without an event, that would cost more than it is worth.
 
     An event is never processed before its time. While it is, :attr:`now` is the time it was scheduled for, however late
     the machine is, so that a schedule doesn't drift; :meth:`clock_us` tells the actual time. Overdue events
@@ -33,8 +34,9 @@ class WallClockEnvironment(simpy.Environment):
     an HTTP request, enters through :meth:`complete`, and only so: between events ``now`` lags behind the clock.
     """
 
-    def __init__(self, *, speed: float = 1.0) -> None:
+    def __init__(self, *, speed: float = 1.0, waking_us: int = _WAKING_US) -> None:
         super().__init__(0)
+        self._waking_ns = waking_us * 1000
         self._start_ns: int | None = None
         self._tick_ns: int | float = 1000 if speed == 1 else 1000 / speed
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -121,7 +123,7 @@ class WallClockEnvironment(simpy.Environment):
                 clock_ns = time.monotonic_ns()
                 due = queue[0][0]
                 if due > self.at_us(clock_ns):
-                    early_ns = self.to_ns(int(due)) - _WAKING_NS
+                    early_ns = self.to_ns(int(due)) - self._waking_ns
                     if early_ns > clock_ns:
                         alarm.set(early_ns)
                         return

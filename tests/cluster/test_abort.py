@@ -52,13 +52,13 @@ def check(scenario: Scenario) -> None:
         assert got == replace(want, status="cancelled" if want.status == "timeout" else want.status)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(scenarios(asynchronous=False, admissions=("always",), routings=("round-robin",), max_instances=2))
 def test_like_a_deadline(scenario: Scenario) -> None:
     check(scenario)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(scenarios(asynchronous=True, admissions=("always",), routings=("round-robin",), max_instances=2))
 def test_like_a_deadline_with_asynchronous_scheduling(scenario: Scenario) -> None:
     check(scenario)
