@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from serving import PLAIN, Asker, deployment, serving
+from asking import PLAIN, Asker, deployment, serving
 
 from blis.errors import BlisError
 from blis.serve import Fault, Server, parse_faults

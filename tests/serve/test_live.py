@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from asking import deployment
 from engine_harness import row, serve
-from serving import deployment
 from small_cases import request
 
 from blis.cluster.cluster import Cluster

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Asker, serving
+from asking import Asker, serving
 
 IDS = [5, 6, 7, 8, 9]
 CHAT = [{"role": "user", "content": "hello"}]
