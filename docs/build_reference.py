@@ -187,6 +187,18 @@ def deployment_page() -> str:
     return spec_page("Deployment spec", text, deployment_schema())
 
 
+def server_page() -> str:
+    """Reference of a server's config."""
+    from blis.spec.schema import server_schema
+
+    text = (
+        "What `blis observe --server-config FILE` and `blis.observe` take: where a server is, and how it is spoken to. "
+        "Each key has a [flag](cli.md#blis-observe), which wins over the file. `blis schema server` prints the JSON "
+        "schema that this page is made from."
+    )
+    return spec_page("Server config", text, server_schema())
+
+
 # Models and GPUs.
 
 
@@ -283,6 +295,7 @@ def parameter(item: Any) -> tuple[str, ...]:
 PAGES: dict[str, Callable[[], str]] = {
     "workload.md": workload_page,
     "deployment.md": deployment_page,
+    "server.md": server_page,
     "catalogue.md": catalogue_page,
     "cli.md": cli_page,
 }

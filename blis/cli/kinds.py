@@ -10,7 +10,7 @@ from blis.errors import BlisError
 
 __all__ = ["Kind", "kind_of", "refuse_other", "written"]
 
-Kind = Literal["workload", "deployment", "trace", ""]
+Kind = Literal["workload", "deployment", "server", "trace", ""]
 
 _WORKLOAD_KEYS = (
     "clients",
@@ -23,9 +23,11 @@ _WORKLOAD_KEYS = (
     "category",
 )
 _DEPLOYMENT_KEYS = ("instances", "model", "hardware", "tp", "pools", "routing", "admission", "scheduler", "latency")
+_SERVER_KEYS = ("url",)
 _OTHERWISE: dict[Kind, str] = {
     "workload": "is a workload, not a deployment; give it as SPEC",
     "deployment": "is a deployment, not a workload; give it with --deployment",
+    "server": "is the config of a server; give it to blis observe with --server-config",
     "trace": "is a trace, not a spec; 'blis replay' sends its requests again, 'blis metrics' reports on it",
 }
 
@@ -52,6 +54,8 @@ def kind_of(file: str | Path) -> Kind:
     data = written(path)
     if "trace_version" in data:
         return "trace"
+    if any(key in data for key in _SERVER_KEYS):
+        return "server"
     workload, deployment = (sum(key in data for key in keys) for keys in (_WORKLOAD_KEYS, _DEPLOYMENT_KEYS))
     return "workload" if workload > deployment else "deployment" if deployment > workload else ""
 

@@ -30,7 +30,7 @@ def validate(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Workload specs, deployment specs and traces (prefix, header or data, or of another format).",
+            help="Workload specs, deployment specs, server configs, and traces (prefix, header or data; any format).",
         ),
     ],
 ) -> None:
@@ -39,7 +39,7 @@ def validate(
     Each sound file gets a line that says "ok" and what it is; problems go to standard error. The exit code is 2 if any
     file has one.
     """
-    checks = {"workload": _workload, "deployment": _deployment, "trace": _trace}
+    checks = {"workload": _workload, "deployment": _deployment, "server": _server, "trace": _trace}
     wrong = False
     for file in files:
         try:
@@ -72,6 +72,13 @@ def _deployment(file: str) -> str:
     from blis.spec.deployment import load_deployment
 
     return f"a deployment of {plural(len(load_deployment(file).resolve()), 'instance')}"
+
+
+def _server(file: str) -> str:
+    from blis.server.address import Address
+    from blis.spec.server import load_server
+
+    return f"the config of the server at {Address.parse(load_server(file).url)}"
 
 
 def _trace(file: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-__all__ = ["deployment_schema", "workload_schema"]
+__all__ = ["deployment_schema", "server_schema", "workload_schema"]
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -32,6 +32,13 @@ def deployment_schema() -> dict[str, Any]:
     from blis.spec.deployment import DeploymentSpec
 
     return _schema(DeploymentSpec, "blis deployment spec")
+
+
+def server_schema() -> dict[str, Any]:
+    """Return the JSON schema of a server config."""
+    from blis.spec.server import ServerSpec
+
+    return _schema(ServerSpec, "blis server config")
 
 
 def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:

@@ -141,7 +141,12 @@ class TestValidate:
 
 class TestSchema:
     @pytest.mark.parametrize(
-        ("kind", "specs"), [("workload", "specs/demo.yaml"), ("deployment", "specs/deployments/demo.yaml")]
+        ("kind", "specs"),
+        [
+            ("workload", "specs/demo.yaml"),
+            ("deployment", "specs/deployments/demo.yaml"),
+            ("server", "specs/servers/local.yaml"),
+        ],
     )
     def test_a_shipped_spec_fits(self, blis: Run, repository: Path, kind: str, specs: str) -> None:
         schema: dict[str, Any] = json.loads(blis("schema", kind).stdout)
