@@ -46,8 +46,8 @@ def summarize(trace: Trace, view: View | None = None) -> Summary:
     completed = statuses == STATUS_CODES[Status.OK]
     groupings, too_many = _groupings(trace, completed)
     span = _span_us(trace)
-    tally = Tally(trace, recorded, statuses, groupings, span / US_PER_S, marks)
-    groups = _groups(tally, _latencies(trace, recorded, completed, groupings), groupings)
+    tally = Tally(trace, recorded, statuses, _distinct(groupings), span / US_PER_S, marks)
+    groups = _groups(tally, _latencies(trace, recorded, completed, _distinct(groupings)), groupings)
     (overall,) = groups.pop("overall").values()
     return Summary(
         mode=trace.header.mode,
@@ -69,12 +69,22 @@ def summarize(trace: Trace, view: View | None = None) -> Summary:
     )
 
 
+def _distinct(groupings: Mapping[str, Grouping]) -> dict[str, Grouping]:
+    """Those that have figures of their own: what has one label only has those of the whole."""
+    return {name: grouping for name, grouping in groupings.items() if name == "overall" or len(grouping.labels) > 1}
+
+
 def _groups(tally: Tally, latencies: Found, groupings: Mapping[str, Grouping]) -> dict[str, dict[str, GroupSummary]]:
+    distinct = _distinct(groupings)
+    found = {
+        name: [
+            GroupSummary(**of_group, **counted)
+            for of_group, counted in zip(latencies[name].values(), tally.groups(name), strict=True)
+        ]
+        for name in distinct
+    }
     return {
-        name: {
-            label: GroupSummary(**latencies[name][label], **counted)
-            for label, counted in zip(grouping.labels, tally.groups(name), strict=True)
-        }
+        name: dict(zip(grouping.labels, found[name if name in distinct else "overall"], strict=True))
         for name, grouping in groupings.items()
     }
 
@@ -87,8 +97,8 @@ def _client_side(
         return None
     view = ClientView(trace.header)
     wanted = {name: groupings[name] for name in ("overall", "slo_classes") if name in groupings}
-    tally = Tally(trace, view, statuses, wanted, span_us / US_PER_S)
-    latencies = _latencies(trace, view, statuses == STATUS_CODES[Status.OK], wanted)
+    tally = Tally(trace, view, statuses, _distinct(wanted), span_us / US_PER_S)
+    latencies = _latencies(trace, view, statuses == STATUS_CODES[Status.OK], _distinct(wanted))
     groups = {
         name: {
             label: Latencies(**{item.name: getattr(group, item.name) for item in fields(Latencies)})
@@ -168,7 +178,7 @@ def _jain_fairness(tenants: Grouping | None, tally: Tally) -> float | None:
     if tenants is None:
         return None
     named = [index for index, label in enumerate(tenants.labels) if label]
-    return jain_index(tally.sums("tenants", "output_tokens")[named])
+    return jain_index(tally.sums("tenants" if len(tenants.labels) > 1 else "overall", "output_tokens")[named])
 
 
 def _conservation(trace: Trace, statuses: npt.NDArray[np.int8]) -> Conservation:

@@ -96,15 +96,17 @@ class Tally:
             amounts[column] = np.maximum(tokens, 0) * completed
         amounts["good_tokens"] = amounts["output_tokens"] * met
         if self._marks is not None:
-            found = self._marks.of_rows[stretch.start : stretch.stop]
-            amounts |= {what: (found & bit) > 0 for what, bit in _MARKS.items()}
+            marks = self._marks.of_rows[stretch.start : stretch.stop]
+            amounts |= {what: (marks & bit) > 0 for what, bit in _MARKS.items()}
         for name, grouping in self._groupings.items():
+            whole = len(grouping.labels) == 1
             codes = grouping.codes[stretch.start : stretch.stop].astype(np.intp)
             cells = codes * _KINDS + statuses % _KINDS
             self._statuses[name] += np.bincount(cells, minlength=len(self._statuses[name]))
             for what, amount in amounts.items():
                 # Sums are float64: exact below 2^53, and without overflow beyond.
-                self._sums[name][what] = self.sums(name, what) + np.bincount(codes, amount, len(grouping.labels))
+                found = amount.sum(dtype=np.float64) if whole else np.bincount(codes, amount, len(grouping.labels))
+                self._sums[name][what] = self.sums(name, what) + found
 
     def _counted(self, name: str, group: int, statuses: IntArray) -> Counted:
         def total(what: str) -> int:

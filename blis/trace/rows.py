@@ -55,6 +55,7 @@ class TableColumns:
     """
 
     def __init__(self, table: RecordTable, ids: npt.NDArray[np.int64] | None = None) -> None:
+        table.pack()
         missing = table.missing()
         if missing.size:
             raise InternalError(

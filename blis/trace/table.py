@@ -1,10 +1,10 @@
-"""The rows of a simulated run, packed into about 150 bytes each."""
+"""The rows of a simulated run: 154 bytes each as they come, and a fifth of that once a chunk of them is complete."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,9 @@ _CODES = {"i1": "b", "i4": "i", "u4": "I", "i8": "q", "f8": "d"}
 _PACKER = struct.Struct("<" + "".join(_CODES[code] for _, code in _FIELDS))
 _SIZE = _PACKER.size
 _BLANK_CHUNK = bytes([_ABSENT]) * (_SIZE * CHUNK_ROWS)
+_FULL_CHUNK: Any = bytes(_SIZE * CHUNK_ROWS)
+"""Stands for rows that have been packed: none of them is absent. Not a bytearray, since those take memory at once."""
+_WIDTHS = (np.uint8, np.uint16, np.uint32)
 
 
 class RecordTable:
@@ -75,6 +78,8 @@ class RecordTable:
         self._client_index: dict[ClientFacts, int] = {}
         self._session_index: dict[str, int] = {"": -1}
         self._chunks: list[bytearray] = []
+        self._packed: dict[int, dict[str, _Packed]] = {}
+        self._unpacked: list[int] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -85,7 +90,7 @@ class RecordTable:
     def extent(self) -> int:
         """One more than the largest request id put; equals ``len(table)`` when no row is missing."""
         for number in range(len(self._chunks) - 1, -1, -1):
-            present = np.flatnonzero(_view(self._chunks[number])["status"] >= 0)
+            present = np.flatnonzero(self._rows(number, "status", slice(None)) >= 0)
             if present.size:
                 return int(number * CHUNK_ROWS + present[-1] + 1)
         return 0
@@ -182,18 +187,61 @@ class RecordTable:
         while row < stop:
             first = row & _MASK
             count = min(CHUNK_ROWS - first, stop - row)
-            out[row - start : row - start + count] = _view(self._chunks[row >> _SHIFT])[name][first : first + count]
+            out[row - start : row - start + count] = self._rows(row >> _SHIFT, name, slice(first, first + count))
             row += count
         return out
 
+    def pack(self) -> None:
+        """Pack the chunks that are complete."""
+        unpacked, self._unpacked = self._unpacked, []
+        for number in unpacked:
+            rows = np.frombuffer(self._chunks[number], ROW)
+            if (rows["status"] >= 0).all():
+                self._packed[number] = {name: _Packed.of(rows[name]) for name, _ in _FIELDS}
+                self._chunks[number] = _FULL_CHUNK
+            else:
+                self._unpacked.append(number)
+
+    def _rows(self, number: int, name: str, part: slice) -> npt.NDArray[Any]:
+        """Part of a field of one chunk."""
+        packed = self._packed.get(number)
+        return np.frombuffer(self._chunks[number], ROW)[name][part] if packed is None else packed[name].values(part)
+
     def _grow(self, request_id: int) -> bytearray:
+        self.pack()
         while len(self._chunks) <= request_id >> _SHIFT:
+            self._unpacked.append(len(self._chunks))
             self._chunks.append(bytearray(_BLANK_CHUNK))
         return self._chunks[-1]
 
 
-def _view(chunk: bytearray) -> npt.NDArray[Any]:
-    return np.frombuffer(chunk, ROW)
+class _Packed(NamedTuple):
+    """One field of a chunk's rows: what they have beyond ``least``, as narrow as can be; None where that is nothing."""
+
+    least: Any
+    more: npt.NDArray[Any] | None
+
+    @classmethod
+    def of(cls, values: npt.NDArray[Any]) -> _Packed:
+        """Pack the values of a complete chunk, integers or float64."""
+        least, most = values.min(), values.max()
+        if least == most:
+            return cls(least, None)
+        if values.dtype.kind == "f":
+            return cls(0.0, values.copy())
+        span = int(most) - int(least)
+        for width in _WIDTHS:
+            if span <= np.iinfo(width).max:
+                return cls(least, (values - least).astype(width))
+        return cls(0, values.copy())
+
+    def values(self, part: slice) -> npt.NDArray[Any]:
+        """Some of the values, shape (m,), to be cast to the field's type."""
+        if self.more is None:
+            start, stop, _ = part.indices(CHUNK_ROWS)
+            return np.broadcast_to(self.least, stop - start)
+        whole: npt.NDArray[Any] = self.more[part] + self.least
+        return whole
 
 
 def _misfit(request_id: int, values: dict[str, Any]) -> BlisError:

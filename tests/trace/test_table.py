@@ -4,6 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from blis.errors import BlisError, InternalError
 from blis.request import ClientFacts
@@ -86,20 +88,59 @@ def test_columns_span_chunks(put):
     ]
 
 
-def test_a_row_takes_about_150_bytes(put):
+def test_a_row_takes_little_memory(put):
     assert ROW.itemsize == 154
     tracemalloc.start()
     try:
         table = RecordTable()
-        for request_id in range(2 * CHUNK_ROWS):
-            put(table, request_id)
+        for request_id in range(4 * CHUNK_ROWS):
+            put(table, request_id, arrival_us=12345 * request_id, last_us=12345 * request_id + 9000)
         held, _ = tracemalloc.get_traced_memory()
+        table.pack()
+        packed, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
         column = table.column("last_us")
-        peak = tracemalloc.get_traced_memory()[1] - held
+        peak = tracemalloc.get_traced_memory()[1] - packed
     finally:
         tracemalloc.stop()
-    assert held < 160 * 2 * CHUNK_ROWS
-    # Reading a column costs that column, and its mask of absent rows, not another table.
+    # Only the chunk that was filled last has whole rows still, and then none.
+    assert held < (154 + 3 * 20) * CHUNK_ROWS
+    assert packed < 4 * 20 * CHUNK_ROWS
+    # Reading a column costs that column, and what a chunk of it needs on the way.
     assert peak < 2 * column.nbytes
-    assert np.all(column == 9000)
+    assert np.array_equal(column, 12345 * np.arange(4 * CHUNK_ROWS) + 9000)
+
+
+_BOUNDS = {name: np.iinfo(ROW[name]) for name in ROW.names or () if ROW[name].kind in "iu"}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.fixed_dictionaries(
+        {
+            name: st.lists(st.integers(int(bounds.min), int(bounds.max)) | st.integers(0, 300), min_size=1, max_size=4)
+            for name, bounds in _BOUNDS.items()
+            if name not in ("status", "finish")
+        }
+        | {"reason_ratio": st.lists(st.floats(0, 1), min_size=1, max_size=4)}
+    ),
+    late=st.integers(0, CHUNK_ROWS - 1),
+)
+def test_packed_rows_are_the_same(put, values, late):
+    table = RecordTable()
+    ids = [*range(late), *range(late + 1, CHUNK_ROWS + 2), late]
+    for request_id in ids:
+        put(table, request_id, **{name: some[request_id % len(some)] for name, some in values.items()})
+    expected = {
+        name: np.array([some[at % len(some)] for at in range(CHUNK_ROWS + 2)], ROW[name])
+        for name, some in values.items()
+    }
+    for _ in range(2):
+        for name, column in expected.items():
+            assert np.array_equal(table.column(name), column), name
+        assert np.array_equal(table.column("last_us", 7, CHUNK_ROWS + 1), expected["last_us"][7 : CHUNK_ROWS + 1])
+        assert table.extent == len(table) == CHUNK_ROWS + 2
+        assert not table.missing().size
+        table.pack()
+    with pytest.raises(InternalError, match="request 3 ended twice"):
+        put(table, 3)
