@@ -154,16 +154,29 @@ def _loads() -> list[Case]:
 
 
 def _outputs() -> list[Case]:
+    lengths = {
+        output: {"input_distribution": constant(128), "output_distribution": constant(output)} for output in OUTPUTS
+    }
     return [
         Case(
             f"output-{output}",
-            f"{output} output tokens, {CONCURRENCY} requests at a time",
+            f"{output} output tokens, {CONCURRENCY} requests at a time, each followed by another",
+            ({"id": "c", "concurrency": CONCURRENCY, **lengths[output]},),
+            0,
+            MODEL,
+            5_000,
+        )
+        for output in OUTPUTS
+    ] + [
+        Case(
+            f"poisson-{output}",
+            f"{output} output tokens, Poisson arrivals, {CONCURRENCY} requests at a time on average",
             (client(prompt=128, output=output),),
             lambda output=output: steady_rate(128, output),  # type: ignore[misc]
             MODEL,
             5_000,
         )
-        for output in OUTPUTS
+        for output in (OUTPUTS[0], OUTPUTS[-1])
     ]
 
 
