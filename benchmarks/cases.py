@@ -67,6 +67,15 @@ def client(name: str = "c", prompt: Any = 512, output: Any = 256, **more: Any) -
 
 MODEL = {"model": "llama-3.1-8b", "hardware": "H100"}
 BUSY = Case("busy", "one busy instance, 20 requests/s, 512 in, 256 out", (client(),), 20, MODEL)
+MODELS: dict[str, dict[str, Any]] = {
+    "roofline": {"model": "roofline"},
+    "alpha-beta": {"model": "alpha-beta"},
+    "physics": {"model": "physics"},
+    "fitted": {
+        "model": "fitted",
+        "coefficients": {"alpha": [5000, 0, 0, 0], "beta": [4000, 50, 0.05, 15, 0.0004, 500]},
+    },
+}
 CONCURRENCY = 64
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 INSTANCES = (1, 4, 16, 64)
@@ -119,7 +128,7 @@ def _sizes() -> list[Case]:
 def _models() -> list[Case]:
     return [
         replace(BUSY, name=name, about=f"{name} in place of trained-physics", deployment={**MODEL, "latency": model})
-        for name, model in (("roofline", {"model": "roofline"}), ("alpha-beta", {"model": "alpha-beta"}))
+        for name, model in MODELS.items()
     ]
 
 
