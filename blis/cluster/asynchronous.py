@@ -18,6 +18,8 @@ __all__ = ["AsynchronousInstance"]
 class AsynchronousInstance(Instance):
     """An :class:`~blis.cluster.instance.Instance` that has the batch after the one that runs ``_planned`` already."""
 
+    __slots__ = ("_planned",)
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._planned: Batch | None = None

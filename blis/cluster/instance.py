@@ -49,6 +49,40 @@ class Instance:
     run. Whoever looks from outside calls :meth:`sync` first where ``next_join_us`` has passed or block counts matter.
     """
 
+    # More than 30 attributes are slow outside slots (CPython 3.11).
+    __slots__ = (
+        "_accepted",
+        "_batch",
+        "_completion_us",
+        "_deadlines",
+        "_durations",
+        "_ended",
+        "_ends",
+        "_formed_ahead",
+        "_joining",
+        "_model",
+        "_most_prompt",
+        "_most_tokens",
+        "_on_wake",
+        "_over",
+        "_overdue",
+        "_queue_us",
+        "_queueing_us",
+        "_started_us",
+        "_tokens",
+        "_wake",
+        "_wake_us",
+        "config",
+        "env",
+        "in_flight",
+        "index",
+        "load",
+        "next_join_us",
+        "per_token_us",
+        "scheduler",
+        "step_ends",
+    )
+
     def __init__(
         self,
         env: simpy.Environment,
@@ -87,9 +121,10 @@ class Instance:
         self._started_us = 0
         self._formed_ahead = 0
         self._overdue: dict[Sequence, Status] = {}
-        self._wake: Moment | None = None
+        self._wake: simpy.Event | None = None
         self._wake_us = _UNLIMITED
-        self._on_wake = self._serve
+        self._over: simpy.Event | None = None
+        self._on_wake = [self._serve]
 
     # -- what comes in
 
@@ -170,7 +205,15 @@ class Instance:
 
     def _sleep(self, until: int, now: int) -> None:
         self._wake_us = until
-        self._wake = Moment(self.env, until - now, _STEP, self._on_wake)
+        wake = self._over
+        if wake is None:
+            wake = Moment(self.env, until - now, _STEP)
+        else:
+            # The event that woke the instance is over and can happen again: a new one would cost four times as much.
+            self._over = None
+            self.env.schedule(wake, _STEP, until - now)
+        wake.callbacks = self._on_wake
+        self._wake = wake
 
     def _steps_before(self, time: int) -> int:
         """Return how many steps of the run end before ``time``."""
@@ -187,8 +230,9 @@ class Instance:
 
     # -- one awakening
 
-    def _serve(self, _: simpy.Event) -> None:
+    def _serve(self, event: simpy.Event) -> None:
         now = self._wake_us
+        self._over = event
         if self._batch is not None:
             self._finish(now, self._batch)
         if self.next_join_us <= now:
