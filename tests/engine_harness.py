@@ -51,8 +51,7 @@ def serve(
     env = VirtualTime()
     cluster = Cluster(env, configs, admission=admission, routing=routing, assign=assign)
     if log_steps:
-        for instance in cluster.instances:
-            instance.step_ends = []
+        cluster.log_steps()
     env.process(_send(env, cluster, requests))
     env.drain()
     cluster.close()

@@ -86,6 +86,13 @@ class Cluster:
         self._facts: list[ClientFacts] = []
         self._live: dict[int, Sequence] | None = {} if may_cut else None
         self._cut = False
+        self._logs_steps = False
+
+    def log_steps(self) -> None:
+        """From the start of a run on, keep when each step ended and which steps made a request's tokens."""
+        self._logs_steps = True
+        for instance in self.instances:
+            instance.step_ends = []
 
     @property
     def in_flight(self) -> int:
@@ -153,10 +160,12 @@ class Cluster:
             client = self._clients[id(facts)] = self.table.client_index(facts)
             self._facts.append(facts)
         text, image, audio, video = request.parts or _NO_PARTS
-        logged = completed and self.instances[sequence.instance].step_ends is not None
+        first_step = last_step = -1
+        if self._logs_steps and completed:
+            first_step, last_step = sequence.first_step - 1, sequence.last_step
         deadline = request.deadline_us
         segments = request.segments
-        if (len(segments) > 1 or segments[0][0] is not None or facts.prefix_length) and not plain(request):
+        if (segments[0][0] is not None or facts.prefix_length or len(segments) > 1) and not plain(request):
             self.table.segments.put(request.request_id, segments)
         self.table.put(
             request.request_id,
@@ -184,8 +193,8 @@ class Cluster:
             sequence.instance,
             code,
             _UNFINISHED if not completed else _CAPPED if request.capped else _STOPPED,
-            sequence.first_step - 1 if logged else -1,
-            sequence.last_step if logged else -1,
+            first_step,
+            last_step,
         )
         done = sequence.done
         # As Outcome(...), without the call in between.

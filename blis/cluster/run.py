@@ -36,8 +36,7 @@ def built(env: VirtualTime, spec: DeploymentSpec, seed: int, *, may_cut: bool, l
     """Return the idle cluster that a deployment describes; with ``log_steps`` it keeps when each step ended."""
     cluster = Cluster(env, spec.resolve(), seed, admission=spec.admission, routing=spec.routing, may_cut=may_cut)
     if log_steps:
-        for instance in cluster.instances:
-            instance.step_ends = []
+        cluster.log_steps()
     return cluster
 
 
