@@ -10,8 +10,10 @@ This is the hot path of a simulation. Who changes it should count bytecodes per 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +126,7 @@ class Instance:
         self._wake: simpy.Event | None = None
         self._wake_us = _UNLIMITED
         self._over: simpy.Event | None = None
-        self._on_wake = [self._serve]
+        self._on_wake: list[Callable[[Any], None]] = [self._serve]
 
     # -- what comes in
 
@@ -211,7 +213,7 @@ class Instance:
         else:
             # The event that woke the instance is over and can happen again: a new one would cost four times as much.
             self._over = None
-            self.env.schedule(wake, _STEP, until - now)
+            self.env.schedule(wake, _STEP, until - now)  # type: ignore[arg-type]
         wake.callbacks = self._on_wake
         self._wake = wake
 
