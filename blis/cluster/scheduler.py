@@ -161,7 +161,9 @@ class Scheduler:
                 tokens = budget
             fresh = -(-tokens // size)
             if fresh > kv.free or (known and fresh + kv.free_among(path, known // size) > kv.free):
-                self._head_may_change = known + tokens < prompt or any(c.writers for c, _ in path.chains)
+                # Decodes may evict what it would claim: in chunks it then needs fewer blocks at once. Others only more.
+                chunk = self.threshold if 0 < self.threshold < budget else budget
+                self._head_may_change = (known > 0 and chunk < prompt) or any(c.writers for c, _ in path.chains)
                 return
             queue.pop()
             self.waiting -= 1

@@ -169,3 +169,18 @@ def test_nothing_hangs_on_the_order_of_hashes(tmp_path: Path, repository: Path) 
         assert len(files) == 4
         found.append(files)
     assert found[0] == found[1]
+
+
+def test_a_head_that_waits_in_chunks_starts_when_a_decode_evicts_what_it_would_have_claimed() -> None:
+    # Eleven blocks of a token, chunks of 3. B's prompt of 9 is half computed and cached when A's decodes push it out;
+    # to claim those blocks and add a chunk would take more than are free. Each decode evicts a cached block, until so
+    # little is left that a chunk fits: no run of decodes may sleep through that.
+    cluster, served = run(
+        config(11, block_size=1, long_prefill_token_threshold=3),
+        request(0, 1, 6),
+        request(0, (("p", 9),), 2),
+        request(0, (("p", 3),), 1),
+    )
+    assert outcomes(served) == [("ok", 10, 60, 0, 6), ("ok", 80, 90, 60, 2), ("ok", 10, 10, 0, 1)]
+    assert [s.preemptions for s in served] == [0, 2, 0]
+    assert caches(cluster) == (8, 25)

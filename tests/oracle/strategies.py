@@ -80,12 +80,16 @@ def instance_config(config: Config) -> InstanceConfig:
 def latencies(draw: st.DrawFn) -> Latency:
     """Any latency model; steps take from 1 to a few hundred microseconds."""
     small = st.one_of(st.integers(0, 12).map(float), st.floats(0, 12, width=32))
-    match draw(st.sampled_from(("alpha-beta", "alpha-beta", "roofline", "trained-physics", "physics"))):
+    match draw(st.sampled_from(("alpha-beta", "alpha-beta", "roofline", "trained-physics", "physics", "fitted"))):
         case "alpha-beta":
             alpha = (draw(small), draw(st.sampled_from((0.0, 0.0, 0.5, 1.0, 1.3))), draw(small))
             return Latency("alpha-beta", alpha, (draw(small), draw(small) / 4, draw(small) / 4))
         case "roofline":
             return Latency("roofline", draw(st.sampled_from((None, (3.0, 0.25, 2.5)))))
+        case "fitted":
+            alpha = (draw(small), draw(st.sampled_from((0.0, 0.7))), draw(small), draw(small))
+            fitted = (draw(small), draw(small) / 4, draw(small) / 100, draw(small) / 4, draw(small) / 1000, draw(small))
+            return Latency("fitted", alpha, fitted)
         case "physics":
             names = ("layer_us", "all_reduce_us", "prefill_layer_us", "sequence_us", "step_us", "request_us")
             host = {"host_step_us": draw(st.sampled_from((0.0, 0.0, 30.5))), "host_sequence_us": draw(small) / 4}
