@@ -10,7 +10,7 @@ import simpy
 from blis.cluster.cluster import Cluster
 from blis.cluster.virtual_time import VirtualTime
 from blis.request import Request
-from blis.spec.deployment import AdmissionSpec, RoutingSpec
+from blis.spec.gateway import AdmissionSpec, RoutingSpec
 from blis.spec.instance import InstanceConfig
 from blis.trace.status import STATUSES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from blis.request import Request
-from blis.spec.deployment import AdmissionSpec
+from blis.spec.gateway import AdmissionSpec
 from blis.units import US_PER_S
 
 __all__ = ["Admission", "TokenBucket", "build_admission"]

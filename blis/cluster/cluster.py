@@ -18,7 +18,7 @@ from blis.cluster.waiting import priority_of
 from blis.errors import InternalError
 from blis.request import ClientFacts, Outcome, Request, plain
 from blis.rng import stream
-from blis.spec.deployment import AdmissionSpec, RoutingSpec
+from blis.spec.gateway import AdmissionSpec, RoutingSpec
 from blis.spec.instance import InstanceConfig
 from blis.trace.histogram import Histogram
 from blis.trace.status import FINISH_CODES, STATUS_CODES, FinishReason, Status

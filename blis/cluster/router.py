@@ -11,7 +11,7 @@ from blis.cluster.instance import Instance
 from blis.cluster.scorers import PrefixAffinity, scorer
 from blis.cluster.snapshot import View, Views
 from blis.request import Request
-from blis.spec.deployment import RoutingSpec
+from blis.spec.gateway import RoutingSpec
 
 __all__ = ["Router", "build_router"]
 

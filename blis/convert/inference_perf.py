@@ -24,8 +24,9 @@ from scipy.special import ndtr, ndtri, owens_t, pdtr
 
 from blis.characterise.empirical import measured, short
 from blis.convert.inference_perf_file import Config, Lengths, Load, SharedPrefix
-from blis.errors import Problem, SpecError
-from blis.spec.strict import load_yaml, validate
+from blis.errors import Problem
+from blis.spec.located import load_yaml, read_text
+from blis.spec.strict import validate
 from blis.spec.workload import WorkloadSpec, workload_from_dict
 from blis.units import US_PER_S
 
@@ -46,12 +47,8 @@ def from_inference_perf(path: str | Path, warn: Callable[[str], None]) -> Worklo
         SpecError: with every problem of the file, and everything in it that can't be converted.
     """
     file = str(path)
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError([Problem(file, None, "", f"cannot be read: {error}")]) from None
     problems: list[Problem] = []
-    data, locate = load_yaml(text, file, problems)
+    data, locate = load_yaml(read_text(path), file, problems)
     config = validate(Config, data, locate, file, problems=problems)
     clients = list(_clients(config, warn))
     workload: Fields = {"version": "2", "clients": clients, **_ends(config.load)}

@@ -13,7 +13,8 @@ from blis.errors import BlisError, Problem
 from blis.spec import catalogue
 from blis.spec.catalogue import Gpu, ModelShape
 from blis.spec.fields import Checked, NonNegative, refusal
-from blis.spec.strict import Finding, StrictModel, load_yaml, lookup, shown, validate
+from blis.spec.located import load_yaml, read_text
+from blis.spec.strict import Finding, StrictModel, lookup, shown, validate
 from blis.spec.validity import ValiditySpec
 from blis.spec.words import did_you_mean, listed
 
@@ -212,14 +213,8 @@ def resolve_latency(spec: LatencyModelSpec, shape: ModelShape, gpu: Gpu, tp: int
 
 
 def _read(path: Path) -> LatencyModelSpec:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BlisError(f"{path}: can't read the latency model: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise BlisError(f"{path}: not UTF-8 text: byte {error.start} is wrong") from None
     problems: list[Problem] = []
-    data, locate = load_yaml(text, str(path), problems)
+    data, locate = load_yaml(read_text(path), str(path), problems)
     return validate(_LatencyFile, data, locate, str(path), problems=problems)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable
+from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
@@ -20,7 +21,7 @@ try:
 except ImportError:  # libyaml is an optional part of PyYAML
     from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment]
 
-__all__ = ["Locate", "load_yaml", "nowhere"]
+__all__ = ["Locate", "load_yaml", "nowhere", "read_text"]
 
 Locate = Callable[[Path], int | None]
 """Gives the line, counted from 1, of the key or item at a path, or of its nearest ancestor that was written."""
@@ -55,6 +56,24 @@ for _name, _pattern, _first in [
 def nowhere(path: Path) -> int | None:
     """The locator of input without lines, such as a Python dictionary."""
     return None
+
+
+def read_text(path: str | FilePath) -> str:
+    """Return the text of a spec's file, which is UTF-8, with or without a byte order mark.
+
+    Raises:
+        SpecError: the file can't be read, or holds something else.
+    """
+    file = str(path)
+    try:
+        return FilePath(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SpecError([Problem(file, None, "", f"cannot be read: {error.strerror or error}")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SpecError([Problem(file, line, "", f"isn't text in UTF-8: {error.reason}")]) from None
+    except ValueError as error:
+        raise SpecError([Problem(file, None, "", f"cannot be read: {error}")]) from None
 
 
 def load_yaml(text: str, file: str, problems: list[Problem] | None = None) -> tuple[Any, Locate]:

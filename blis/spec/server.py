@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from blis.errors import Problem, SpecError
+from blis.errors import Problem
 from blis.spec.fields import Count, Micros, Name, PositiveCount, PositiveMicros, Text
-from blis.spec.strict import Finding, StrictModel, load_yaml, nowhere, validate
+from blis.spec.located import load_yaml, nowhere, read_text
+from blis.spec.strict import Finding, StrictModel, validate
 
 __all__ = ["API_KEY_VARIABLE", "ServerSpec", "load_server", "server_from_dict"]
 
@@ -82,14 +83,8 @@ def load_server(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         SpecError: with everything that is wrong.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError([Problem(str(path), None, "", f"can't read the server config: {error.strerror}")]) from None
-    except UnicodeDecodeError as error:
-        raise SpecError([Problem(str(path), None, "", f"not UTF-8 text: byte {error.start} is wrong")]) from None
     problems: list[Problem] = []
-    data, locate = load_yaml(text, str(path), problems)
+    data, locate = load_yaml(read_text(path), str(path), problems)
     if isinstance(data, Mapping):
         data = {**data, **_given(overrides)}
     return validate(ServerSpec, data, locate, str(path), problems=problems)

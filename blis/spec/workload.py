@@ -15,50 +15,18 @@ from pydantic import Field, PrivateAttr
 
 from blis.errors import Problem, SpecError
 from blis.rng import DEFAULT_SEED
-from blis.spec.arrival import ArrivalSpec
-from blis.spec.client import ClientSpec, NetworkSpec, SloTargets
+from blis.spec.client import ClientSpec
 from blis.spec.cohort import CohortSpec
-from blis.spec.distributions import Constant, Distribution, Empirical, Exponential, Gaussian, Lognormal, ParetoLognormal
 from blis.spec.doubts import doubts
 from blis.spec.fields import Count, Micros, NonNegative
-from blis.spec.lifecycle import LifecycleSpec, WindowSpec
-from blis.spec.multimodal import MultimodalSpec
+from blis.spec.located import Locate, load_yaml, nowhere, read_text
 from blis.spec.population import population_findings
 from blis.spec.servegen import ServeGenSpec
-from blis.spec.session import ReasoningSpec, SessionSpec
 from blis.spec.stages import StageSpec, stage_findings
-from blis.spec.strict import (
-    Finding,
-    Locate,
-    StrictModel,
-    load_yaml,
-    lookup,
-    nowhere,
-    path_text,
-    validate,
-)
+from blis.spec.strict import Finding, StrictModel, lookup, path_text, validate
 from blis.spec.upgrade import CURRENT_VERSION, Version, upgrade
 
 __all__ = [
-    "ArrivalSpec",
-    "ClientSpec",
-    "CohortSpec",
-    "Constant",
-    "Distribution",
-    "Empirical",
-    "Exponential",
-    "Gaussian",
-    "LifecycleSpec",
-    "Lognormal",
-    "MultimodalSpec",
-    "NetworkSpec",
-    "ParetoLognormal",
-    "ReasoningSpec",
-    "ServeGenSpec",
-    "SessionSpec",
-    "SloTargets",
-    "StageSpec",
-    "WindowSpec",
     "WorkloadSpec",
     "load_workload",
     "parse_workload",
@@ -191,18 +159,7 @@ def load_workload(path: str | Path, *, overrides: Mapping[str, Any] | None = Non
     Raises:
         SpecError: with every problem of the file, each with line and place.
     """
-    path = Path(path)
-    file = str(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise SpecError([Problem(file, None, "", f"cannot be read: {error.strerror or error}")]) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise SpecError([Problem(file, line, "", f"isn't text in UTF-8: {error.reason}")]) from None
-    except ValueError as error:
-        raise SpecError([Problem(file, None, "", f"cannot be read: {error}")]) from None
-    return parse_workload(text, file, base_dir=path.parent, overrides=overrides)
+    return parse_workload(read_text(path), str(path), base_dir=Path(path).parent, overrides=overrides)
 
 
 def parse_workload(

@@ -132,7 +132,7 @@ def test_secrets_are_written_nowhere(
         (("--server-url", "http://a", "--drain", "x"), "--drain: must be a time"),
         (("--server-url", "http://a", "--warm-up-requests", "-1"), "--warm-up-requests: must be 0 or more"),
         (("--server-url", "http://a", "--cut-at-horizon"), "--cut-at-horizon: the workload has no horizon"),
-        (("--server-config", "none.yaml"), "none.yaml: can't read the server config: No such file or directory"),
+        (("--server-config", "none.yaml"), "none.yaml: cannot be read: No such file or directory"),
         (("--server-url", "http://a", "--trace-out", "no/run"), "--trace-out no/run: no doesn't exist; make it first"),
     ],
 )

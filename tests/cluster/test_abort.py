@@ -14,7 +14,7 @@ from small_cases import config, outcomes, request
 from blis.cluster.cluster import Cluster
 from blis.cluster.virtual_time import VirtualTime
 from blis.request import Request
-from blis.spec.deployment import AdmissionSpec, RoutingSpec
+from blis.spec.gateway import AdmissionSpec, RoutingSpec
 
 
 def abort(configs: Any, requests: list[Request], at: dict[int, int], **gateway: Any) -> tuple[Cluster, list[Served]]:

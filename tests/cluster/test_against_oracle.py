@@ -13,7 +13,7 @@ from oracle.strategies import GPUS, ROUTINGS, SHAPE, Latency, Scenario, instance
 
 from blis.request import ClientFacts, Request
 from blis.rng import stream
-from blis.spec.deployment import AdmissionSpec, RoutingSpec
+from blis.spec.gateway import AdmissionSpec, RoutingSpec
 from blis.trace.histogram import Histogram
 
 

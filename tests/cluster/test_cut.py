@@ -17,7 +17,7 @@ from small_cases import config, outcomes, request
 from blis.cluster.cluster import Cluster
 from blis.cluster.virtual_time import VirtualTime
 from blis.request import Request
-from blis.spec.deployment import AdmissionSpec, RoutingSpec
+from blis.spec.gateway import AdmissionSpec, RoutingSpec
 
 
 def cut(configs: Any, requests: list[Request], at: int, **gateway: Any) -> tuple[Cluster, list[Any]]:

@@ -15,7 +15,7 @@ from blis.cluster.admission import TokenBucket, build_admission
 from blis.cluster.cluster import Cluster
 from blis.cluster.scorers import AFFINITY_BLOCKS, PrefixAffinity, scorer
 from blis.request import Request
-from blis.spec.deployment import SCORERS, AdmissionSpec, RoutingSpec
+from blis.spec.gateway import SCORERS, AdmissionSpec, RoutingSpec
 from blis.spec.instance import InstanceConfig
 
 # ---- admission ----

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from small_cases import Served, caches, config, gaps, outcomes, request, run, steps
 
-from blis.spec.deployment import AdmissionSpec, RoutingSpec
+from blis.spec.gateway import AdmissionSpec, RoutingSpec
 from blis.spec.latency import LatencySpec
 
 

@@ -87,7 +87,7 @@ def test_coefficients_stay_with_the_file(tmp_path: Path) -> None:
 
 def test_text_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fit.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(SpecError, match="not UTF-8 text: byte 0 is wrong"):
+    with pytest.raises(SpecError, match="isn't text in UTF-8: invalid start byte"):
         deployment_from_dict({"latency": {"model": "fit.yaml"}}, tmp_path).resolve()
 
 
