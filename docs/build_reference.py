@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 __all__ = ["PAGES"]
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -53,7 +55,7 @@ def link(reference: str) -> str:
 
 
 def limits(schema: Schema) -> str:
-    """The range of a number, in words."""
+    """The range of a number or of a list's length, in words."""
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     found = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
     return " " + " and ".join(found) if found else ""
@@ -61,6 +63,8 @@ def limits(schema: Schema) -> str:
 
 def kind(schema: Schema) -> str:
     """What a value may be, in words."""
+    if "x-range" in schema:
+        return f"{kind({key: value for key, value in schema.items() if key != 'x-range'})}, {schema['x-range']}"
     if "$ref" in schema:
         return link(schema["$ref"])
     if "enum" in schema:
@@ -72,51 +76,80 @@ def kind(schema: Schema) -> str:
             parts = [kind(option) for option in schema[key] if option.get("type") != "null"]
             return " or ".join(dict.fromkeys(parts))
     match schema.get("type"):
+        case "array" if "prefixItems" in schema:
+            return f"list of {len(schema['prefixItems'])}, each {kind(schema['prefixItems'][0])}"
         case "array":
-            items = schema.get("items") or {"type": "anything"}
-            return f"list, each {kind(items)}"
-        case "object" if isinstance(schema.get("additionalProperties"), dict):
-            keys = "values" if "propertyNames" in schema else "names"
-            return f"mapping of {keys} to {kind(schema['additionalProperties'])}"
+            least = f" of at least {schema['minItems']}" if schema.get("minItems") else ""
+            return f"list{least}, each {kind(schema.get('items') or {})}"
         case "object" if "properties" in schema:
             return "mapping with " + ", ".join(f"`{name}`" for name in schema["properties"])
+        case "object":
+            inner, keys = schema.get("additionalProperties"), "names"
+            if "propertyNames" in schema:
+                keys = kind(schema["propertyNames"]) if "enum" in schema["propertyNames"] else "values"
+            return f"mapping of {keys} to {kind(inner if isinstance(inner, dict) else {})}"
         case "integer":
             return f"whole number{limits(schema)}"
         case "number":
             return f"number{limits(schema)}"
         case "string" if "|ms|s|" in schema.get("pattern", ""):
-            return 'text with a unit (`"60s"`)'
+            return "text with a unit (us, ms, s, min, h)"
         case "string":
-            return "text"
+            return "text that isn't empty" if schema.get("minLength") else "text"
         case "boolean":
             return "true or false"
         case other:
             return str(other or "anything")
 
 
+def units(schema: Schema) -> str:
+    """What the numbers of a key count, which its type may tell; empty where it has none."""
+    if "x-unit" in schema:
+        return str(schema["x-unit"])
+    inner = [schema.get("items"), schema.get("additionalProperties"), *schema.get("prefixItems", ())]
+    inner += [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    found = [units(part) for part in inner if isinstance(part, dict)]
+    return ", ".join(dict.fromkeys(unit for unit in found if unit))
+
+
+def yaml_text(value: Any) -> str:
+    """A value as YAML on one line."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 def default(schema: Schema, required: bool) -> str:
     """The default of a key, in words."""
     if required:
         return "**required**"
-    match schema.get("default"):
-        case None | "" | [] | {}:
-            return ""
-        case bool(value):
-            return str(value).lower()
-        case dict():
-            return "its defaults"
+    if "x-default" in schema:
+        return str(schema["x-default"])
+    match schema["default"]:
+        case None:
+            return "none"
+        case "" | []:
+            return "empty"
+        case dict(value):
+            return "its defaults" if value else "empty"
         case value:
-            return f"`{value}`"
+            return f"`{yaml_text(value)}`"
 
 
 def fields(schema: Schema) -> str:
     """The table of an object's keys."""
     required = set(schema.get("required", ()))
     rows = [
-        (f"`{name}`", kind(inner), default(inner, name in required), inner.get("description", ""))
+        (
+            f"`{name}`",
+            kind(inner),
+            units(inner),
+            default(inner, name in required),
+            inner["description"],
+            ", ".join(f"`{yaml_text(example)}`" for example in inner["examples"]),
+        )
         for name, inner in schema["properties"].items()
     ]
-    return table(("key", "value", "default", "meaning"), rows)
+    return table(("key", "value", "unit", "default", "meaning", "example"), rows)
 
 
 def definition(schema: Schema) -> str:
@@ -128,7 +161,7 @@ def definition(schema: Schema) -> str:
     for option in schema.get("anyOf", schema.get("oneOf", ())):
         if "properties" in option:
             parts.append(fields(option))
-        elif option.get("type") != "null":
+        elif option.get("type") != "null" and option.keys() != {"required"}:
             parts.append(f"Or: {kind(option)}.\n")
     if not {"properties", "anyOf", "oneOf"} & schema.keys():
         parts.append(f"{kind(schema).capitalize()}.\n")
@@ -169,9 +202,11 @@ def workload_page() -> str:
     from blis.spec.schema import workload_schema
 
     text = (
-        "A workload says who sends which requests when. It is YAML; times are whole microseconds or text with a unit, "
-        "rates are requests per second. `blis schema workload` prints the JSON schema that this page is made from, for "
-        "editors.\n\nUnknown keys are errors, and all problems of a file are reported at once."
+        "A workload says who sends which requests when. It is YAML; times are whole microseconds or text with a unit "
+        "(`90s`, `1.5ms`), rates are requests per second. `blis schema workload` prints the JSON schema that this page "
+        "is made from, for editors.\n\nUnknown keys are errors, and all problems of a file are reported at once. Where "
+        "the unit is *as drawn*, it is that of the place where the distribution stands: tokens, items of a request, "
+        "rounds, microseconds, or none for a share. *None* as a default means that the key is absent, or `null`."
     )
     return spec_page("Workload spec", text, workload_schema())
 

@@ -3,12 +3,16 @@
 With z standard normal, e standard exponential and u uniform on [0, 1), a draw x is
 
 * gaussian: mean + std_dev z, then clipped to [min, max];
-* exponential: mean e, then clipped to [min, max] where these are given;
+* exponential: mean e;
 * lognormal: exp(mu + sigma z);
 * pareto_lognormal: xm exp(e / alpha) (Pareto, P(x > t) = (xm/t)^alpha) with probability mix_weight, otherwise
   exp(mu + sigma z);
+* uniform: where whole numbers are drawn, min + floor((max - min + 1) u) with the ends rounded to whole numbers; as a
+  ratio min + (max - min) u;
 * constant: value;
 * empirical: the smallest value whose cumulative probability exceeds u.
+
+Exponential, lognormal and pareto_lognormal draws are clipped to [min, max] too, where these are given.
 
 Lengths are x rounded to the nearest whole number (halves to even), at least 1; counts likewise, at least 0; ratios
 are x clipped to [0, 1]. No length or count is above :data:`MAX_LENGTH`, no duration above 285 years. Every element
@@ -37,17 +41,21 @@ from blis.spec.distributions import (
     LognormalParams,
     ParetoLognormal,
     ParetoLognormalParams,
+    Uniform,
+    UniformParams,
 )
 
 __all__ = [
     "MAX_LENGTH",
     "InverseCdf",
+    "clip",
     "counts",
     "durations",
     "empirical_table",
     "item_sums",
     "lengths",
     "ratios",
+    "uniform_whole",
     "whole",
 ]
 
@@ -123,8 +131,18 @@ def _rounded(distribution: Distribution, streams: Streams, least: int, most: int
         values, weights = empirical_table(distribution)
         inverse, rng = InverseCdf(whole(values, least, most), weights), streams()
         return lambda n: inverse.at(rng.random(n))
+    if isinstance(distribution, Uniform):
+        params, rng = distribution.params, streams()
+        return lambda n: whole(uniform_whole(params, rng.random(n)), least, most)
     reals = _reals(distribution, streams)
     return lambda n: whole(reals(n), least, most)
+
+
+def uniform_whole(params: UniformParams, uniform: FloatArray) -> FloatArray:
+    """Return the whole numbers from min to max, both included, that numbers in [0, 1) stand for; of their shape."""
+    low, high = round(params.min), round(params.max)
+    values: FloatArray = low + np.floor((high - low + 1) * uniform)
+    return values
 
 
 def _reals(distribution: Distribution, streams: Streams) -> _Reals:
@@ -137,6 +155,8 @@ def _reals(distribution: Distribution, streams: Streams) -> _Reals:
             return _lognormal(distribution.params, streams())
         case ParetoLognormal():
             return _pareto_lognormal(distribution.params, streams)
+        case Uniform():
+            return _uniform(distribution.params, streams())
         case Constant():
             value = distribution.params.value
             return lambda n: np.full(n, value)
@@ -149,25 +169,35 @@ def _gaussian(params: GaussianParams, rng: np.random.Generator) -> _Reals:
     return lambda n: np.clip(params.mean + params.std_dev * rng.standard_normal(n), params.min, params.max)
 
 
+def clip(params: ExponentialParams | LognormalParams | ParetoLognormalParams, values: FloatArray) -> FloatArray:
+    """Move values beyond the parameters' min and max, where they have them, to these ends."""
+    if params.min is None and params.max is None:
+        return values
+    return np.clip(values, 0.0 if params.min is None else params.min, math.inf if params.max is None else params.max)
+
+
 def _exponential(params: ExponentialParams, rng: np.random.Generator) -> _Reals:
-    low = 0.0 if params.min is None else params.min
-    high = math.inf if params.max is None else params.max
-    return lambda n: np.clip(params.mean * rng.standard_exponential(n), low, high)
+    return lambda n: clip(params, params.mean * rng.standard_exponential(n))
 
 
-def _lognormal(params: LognormalParams | ParetoLognormalParams, rng: np.random.Generator) -> _Reals:
-    return lambda n: _exp(params.mu + params.sigma * rng.standard_normal(n))
+def _lognormal(params: LognormalParams, rng: np.random.Generator) -> _Reals:
+    return lambda n: clip(params, _exp(params.mu + params.sigma * rng.standard_normal(n)))
+
+
+def _uniform(params: UniformParams, rng: np.random.Generator) -> _Reals:
+    return lambda n: params.min + (params.max - params.min) * rng.random(n)
 
 
 def _pareto_lognormal(params: ParetoLognormalParams, streams: Streams) -> _Reals:
     """Both parts are drawn for every element, so that another mix_weight changes no draw of either."""
     choice, pareto = streams("choice"), streams("pareto")
-    body = _lognormal(params, streams("lognormal"))
+    body = streams("lognormal")
     log_xm = math.log(params.xm)
 
     def sample(n: int) -> FloatArray:
         tail = _exp(log_xm + pareto.standard_exponential(n) / params.alpha)
-        return np.where(choice.random(n) < params.mix_weight, tail, body(n))
+        inner = _exp(params.mu + params.sigma * body.standard_normal(n))
+        return clip(params, np.where(choice.random(n) < params.mix_weight, tail, inner))
 
     return sample
 

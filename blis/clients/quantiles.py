@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from blis.clients.arrivals import FloatArray, IntArray
-from blis.clients.lengths import InverseCdf, empirical_table, whole
+from blis.clients.lengths import InverseCdf, clip, empirical_table, uniform_whole, whole
 from blis.spec.distributions import (
     Constant,
     Distribution,
@@ -15,6 +15,7 @@ from blis.spec.distributions import (
     Lognormal,
     ParetoLognormal,
     ParetoLognormalParams,
+    Uniform,
 )
 
 __all__ = ["quantile_lengths"]
@@ -34,12 +35,13 @@ def _quantiles(distribution: Distribution, u: FloatArray) -> FloatArray:
         case Gaussian(params=p):
             return np.clip(p.mean + p.std_dev * ndtri(u), p.min, p.max)
         case Exponential(params=p):
-            low, high = 0.0 if p.min is None else p.min, np.inf if p.max is None else p.max
-            return np.clip(-p.mean * np.log1p(-u), low, high)
+            return clip(p, -p.mean * np.log1p(-u))
         case Lognormal(params=p):
-            return _exp(p.mu + p.sigma * ndtri(u))
+            return clip(p, _exp(p.mu + p.sigma * ndtri(u)))
         case ParetoLognormal(params=p):
-            return _exp(_log_of_mixture(p, u))
+            return clip(p, _exp(_log_of_mixture(p, u)))
+        case Uniform(params=p):
+            return uniform_whole(p, u)
         case Constant(params=p):
             return np.full(len(u), p.value)
         case Empirical():

@@ -6,7 +6,8 @@ What these mean is taken from its sources (version 0.7):
   first scales them to fill the stage exactly. So both are Poisson processes, the first conditioned on its count.
 * Between two stages it waits for all answers, and then for ``interval`` seconds.
 * Lengths are rounded to whole tokens and clipped to [min, max]. Those of a ``lognormal`` are given by their own mean
-  and standard deviation; for synthetic and random data it is moved to begin at min.
+  and standard deviation; for synthetic and random data it is moved to begin at min. Those of a ``uniform`` are real
+  before they are rounded, so min and max come up half as often as what lies between; here all come up alike.
 * ``shared_prefix`` data has groups of prompts that begin with the same system prompt, and are served evenly. They are
   sent again and again, each with an output of its own length; here that is drawn anew for every request.
 """
@@ -36,7 +37,6 @@ Fields = dict[str, Any]
 FloatArray = npt.NDArray[np.float64]
 
 _QUANTILES = (np.arange(10_000) + 0.5) / 10_000
-_CLIPPED = 1e-3
 _Z = np.linspace(-10, 10, 8001)
 
 
@@ -123,10 +123,13 @@ def _distribution(lengths: Lengths, *, moved: bool = False) -> Fields:
     if lengths.type == "normal" and _deviation(lengths) > 0:
         params = {"mean": lengths.mean, "std_dev": _deviation(lengths), "min": lengths.min, "max": lengths.max}
         return {"type": "gaussian", "params": params}
-    if lengths.type == "lognormal" and not moved and _hardly_clipped(lengths):
-        sigma = _sigma(lengths.mean, _deviation(lengths))
-        mu = math.log(lengths.mean) - sigma**2 / 2
-        return {"type": "lognormal", "params": {"mu": short(mu), "sigma": short(sigma)}}
+    if lengths.type == "lognormal" and not moved:
+        mean = max(lengths.mean, 1.0)
+        sigma = _sigma(mean, _deviation(lengths))
+        params = {"mu": short(math.log(mean) - sigma**2 / 2), "sigma": short(sigma)}
+        return {"type": "lognormal", "params": {**params, "min": lengths.min, "max": lengths.max}}
+    if lengths.type == "uniform":
+        return {"type": "uniform", "params": {"min": max(lengths.min, 1), "max": lengths.max}}
     return measured(np.maximum(np.rint(_values(lengths, _QUANTILES, moved=moved)), 1).astype(np.int64))
 
 
@@ -137,15 +140,6 @@ def _deviation(lengths: Lengths) -> float:
 def _sigma(mean: float, deviation: float) -> float:
     """Return the standard deviation of the logarithm of lognormal values."""
     return math.sqrt(math.log1p((deviation / mean) ** 2))
-
-
-def _hardly_clipped(lengths: Lengths) -> bool:
-    """Whether fewer than one in a thousand lognormal lengths lie outside the limits."""
-    if not lengths.mean or not _deviation(lengths):
-        return False
-    sigma = _sigma(lengths.mean, _deviation(lengths))
-    edges = (np.log(np.array([max(lengths.min, 0.5), lengths.max]) / lengths.mean) + sigma**2 / 2) / sigma
-    return float(ndtr(edges[0]) + ndtr(-edges[1])) < _CLIPPED
 
 
 def _values(lengths: Lengths, p: FloatArray, *, moved: bool) -> FloatArray:

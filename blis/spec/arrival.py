@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from blis.spec.fields import Flag, RealNumber
+from blis.spec.fields import Flag, RealNumber, unit
 from blis.spec.strict import Finding, StrictModel, is_number, shown
 
 __all__ = ["CV_RANGES", "ArrivalSpec"]
@@ -30,12 +30,19 @@ class ArrivalSpec(StrictModel):
     so that the sum over stretches is right.
     """
 
-    process: Literal["poisson", "gamma", "weibull", "constant"] = Field(description="Kind of renewal process.")
+    process: Literal["poisson", "gamma", "weibull", "constant"] = Field(
+        description="Kind of renewal process.", examples=["poisson"]
+    )
     cv: RealNumber | None = Field(
-        default=None, description="Coefficient of variation of the gaps: gamma takes (0, 10], weibull [0.01, 10.4]."
+        default=None,
+        description="Coefficient of variation of the gaps: gamma takes (0, 10], weibull [0.01, 10.4].",
+        examples=[2.5],
+        json_schema_extra=unit("none", span="gamma (0, 10], weibull [0.01, 10.4], poisson 1, constant 0"),
     )
     conditioned: Flag = Field(
-        default=False, description="Whether each stage, or window, has exactly as many arrivals as its rate asks for."
+        default=False,
+        description="Whether each stage, or window, has exactly as many arrivals as its rate asks for.",
+        examples=[True],
     )
 
     @classmethod

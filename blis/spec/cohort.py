@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from blis.spec.client import ClientSpec
-from blis.spec.fields import Micros, Name, NonNegative, PositiveMicros, real, whole
+from blis.spec.fields import Micros, Name, NonNegative, PositiveMicros, real, unit, whole
 from blis.spec.strict import Finding, StrictModel
 
 __all__ = ["MAX_POPULATION", "CohortSpec", "DiurnalSpec", "DrainSpec", "SpikeSpec"]
@@ -26,22 +26,36 @@ class DiurnalSpec(StrictModel):
     over a day is 1. The run starts at midnight.
     """
 
-    peak_hour: Annotated[float, real(0, 24)] = Field(description="Hour of the day at which the rate is highest.")
-    peak_to_trough_ratio: Annotated[float, real(1, 1000)] = Field(description="Highest rate over lowest rate.")
+    peak_hour: Annotated[float, real(0, 24)] = Field(
+        description="Hour of the day at which the rate is highest.", examples=[14], json_schema_extra=unit("h")
+    )
+    peak_to_trough_ratio: Annotated[float, real(1, 1000)] = Field(
+        description="Highest rate over lowest rate.", examples=[4], json_schema_extra=unit("none")
+    )
     day_us: PositiveMicros = Field(
-        default=_DAY_US, description="Length of a day, whose 24th part is an hour; shorter for days in fast motion."
+        default=_DAY_US,
+        description="Length of a day, whose 24th part is an hour; shorter for days in fast motion.",
+        examples=["1h"],
     )
 
 
 class SpikeSpec(StrictModel):
     """More traffic, or less, in [start_time_us, start_time_us + duration_us): multiplied, or of a given rate."""
 
-    start_time_us: Micros = Field(description="When the spike starts, counted from the run's start.")
-    duration_us: PositiveMicros = Field(description="How long it lasts.")
+    start_time_us: Micros = Field(description="When the spike starts, counted from the run's start.", examples=["30s"])
+    duration_us: PositiveMicros = Field(description="How long it lasts.", examples=["5s"])
     trace_rate: NonNegative | None = Field(
-        default=None, description="Requests/s of the whole cohort in the spike, in place of its rate or share."
+        default=None,
+        description="Requests/s of the whole cohort in the spike, in place of its rate or share.",
+        examples=[200],
+        json_schema_extra=unit("requests/s"),
     )
-    multiplier: NonNegative | None = Field(default=None, description="What the cohort's rate is multiplied by instead.")
+    multiplier: NonNegative | None = Field(
+        default=None,
+        description="What the cohort's rate is multiplied by instead.",
+        examples=[3],
+        json_schema_extra=unit("none"),
+    )
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
@@ -55,8 +69,10 @@ class SpikeSpec(StrictModel):
 class DrainSpec(StrictModel):
     """Traffic that ends: from start_time_us on, the rate falls evenly to 0 over ramp_duration_us, and stays there."""
 
-    start_time_us: Micros = Field(description="When the rate begins to fall, counted from the run's start.")
-    ramp_duration_us: Micros = Field(description="How long it takes to reach 0; 0 means at once.")
+    start_time_us: Micros = Field(
+        description="When the rate begins to fall, counted from the run's start.", examples=["50s"]
+    )
+    ramp_duration_us: Micros = Field(description="How long it takes to reach 0; 0 means at once.", examples=["10s"])
 
 
 class CohortSpec(ClientSpec):
@@ -71,20 +87,43 @@ class CohortSpec(ClientSpec):
     invisible before: if everybody has the same daily rhythm, the shares don't change at all.
     """
 
-    id: Name = Field(description="Name of the cohort, unique in the file; its members are called {id}-0, {id}-1, ...")
-    population: Annotated[int, whole(1, MAX_POPULATION)] = Field(description="Number of members.")
+    id: Name = Field(
+        description="Name of the cohort, unique in the file; its members are called {id}-0, {id}-1, ...",
+        examples=["people"],
+    )
+    population: Annotated[int, whole(1, MAX_POPULATION)] = Field(
+        description="Number of members.", examples=[500], json_schema_extra=unit("clients")
+    )
     rate_fraction: NonNegative | None = Field(
-        default=None, description="Share of aggregate_rate of the whole cohort; shares are normalised."
+        default=None,
+        description="Share of aggregate_rate of the whole cohort; shares are normalised.",
+        examples=[0.7],
+        json_schema_extra=unit("none"),
     )
     rate: NonNegative | None = Field(
-        default=None, description="Requests/s of the whole cohort, used where aggregate_rate is 0."
+        default=None,
+        description="Requests/s of the whole cohort, used where aggregate_rate is 0.",
+        examples=[50],
+        json_schema_extra=unit("requests/s"),
     )
     prefix_sharing: Literal["shared", "per_member"] = Field(
-        default="shared", description="Whether all members have one prefix_group and prompt_pool, or each its own."
+        default="shared",
+        description="Whether all members have one prefix_group and prompt_pool, or each its own.",
+        examples=["per_member"],
     )
-    diurnal: DiurnalSpec | None = Field(default=None, description="Daily rhythm of the rate.")
-    spike: SpikeSpec | None = Field(default=None, description="A stretch of time with more traffic, or less.")
-    drain: DrainSpec | None = Field(default=None, description="The end of the traffic.")
+    diurnal: DiurnalSpec | None = Field(
+        default=None, description="Daily rhythm of the rate.", examples=[{"peak_hour": 14, "peak_to_trough_ratio": 4}]
+    )
+    spike: SpikeSpec | None = Field(
+        default=None,
+        description="A stretch of time with more traffic, or less.",
+        examples=[{"start_time_us": "30s", "duration_us": "5s", "multiplier": 3}],
+    )
+    drain: DrainSpec | None = Field(
+        default=None,
+        description="The end of the traffic.",
+        examples=[{"start_time_us": "50s", "ramp_duration_us": "10s"}],
+    )
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:

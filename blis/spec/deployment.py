@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from blis.errors import Problem, SpecError
-from blis.spec.fields import Checked, Name, refusal, whole
+from blis.spec.fields import Checked, Name, refusal, unit, whole
 from blis.spec.gateway import AdmissionSpec, RoutingSpec
 from blis.spec.instance import InstanceConfig, InstanceKeys, Unresolvable, configure
 from blis.spec.latency import LatencySpec, PhysicsSpec
@@ -48,6 +48,8 @@ def _without_defaults(schema: dict[str, Any]) -> None:
     for name, prop in schema["properties"].items():
         if name != "instances":
             prop.pop("default", None)
+            if name != "name":
+                prop["x-default"] = "the deployment's"
 
 
 class PoolSpec(InstanceKeys):
@@ -55,8 +57,10 @@ class PoolSpec(InstanceKeys):
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
-    name: Name = Field(description="Name of the pool, unique in the file.")
-    instances: Instances = Field(default=1, description="Number of instances in the pool.")
+    name: Name = Field(description="Name of the pool, unique in the file.", examples=["h100"])
+    instances: Instances = Field(
+        default=1, description="Number of instances in the pool.", examples=[4], json_schema_extra=unit("instances")
+    )
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,26 @@ class _Origin:
 class DeploymentSpec(InstanceKeys):
     """A cluster: instances, all alike or in pools, behind admission and routing."""
 
-    version: Annotated[str, _VERSION] = Field(default="1", description="Version of this format.")
-    instances: Instances = Field(default=1, description="Number of instances, where there are no pools.")
-    admission: AdmissionSpec = Field(default_factory=lambda: AdmissionSpec(), description="Who is let in.")
-    routing: RoutingSpec = Field(default_factory=lambda: RoutingSpec(), description="Who goes where.")
-    pools: tuple[PoolSpec, ...] = Field(default=(), description="Instances of different kinds side by side.")
+    version: Annotated[str, _VERSION] = Field(default="1", description="Version of this format.", examples=["1"])
+    instances: Instances = Field(
+        default=1,
+        description="Number of instances, where there are no pools.",
+        examples=[4],
+        json_schema_extra=unit("instances"),
+    )
+    admission: AdmissionSpec = Field(
+        default_factory=lambda: AdmissionSpec(),
+        description="Who is let in.",
+        examples=[{"policy": "token-bucket", "capacity": 100_000, "refill_rate": 20_000}],
+    )
+    routing: RoutingSpec = Field(
+        default_factory=lambda: RoutingSpec(), description="Who goes where.", examples=[{"policy": "least-loaded"}]
+    )
+    pools: tuple[PoolSpec, ...] = Field(
+        default=(),
+        description="Instances of different kinds side by side.",
+        examples=[[{"name": "h100", "instances": 2}, {"name": "a100", "hardware": "A100-80"}]],
+    )
 
     _origin: _Origin = PrivateAttr(default_factory=_Origin)
 

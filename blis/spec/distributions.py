@@ -1,23 +1,22 @@
 """Distributions of lengths, counts and ratios as a spec writes them: ``{type: gaussian, params: {...}}``.
 
 Lengths come out whole and at least 1, counts whole and at least 0, ratios real in [0, 1]: the place where a
-distribution is used decides, and the sampler rounds and clips. A further kind is one more pair of classes here and
-one more member of :data:`Distribution`.
+distribution is used decides, and the sampler rounds and clips. ``min`` and ``max`` clip too: a draw beyond an end
+becomes that end, and isn't drawn again, so the ends have a probability of their own. A further kind is one more pair of
+classes here and one more member of :data:`Distribution`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, model_serializer
-from pydantic_core import CoreSchema
+from pydantic import Field
 
-from blis.spec.fields import Checked, NonNegative, Positive, Probability, RealNumber, Text
-from blis.spec.pdf import check_pdf, read_pdf
-from blis.spec.strict import Finding, StrictModel, is_number, lookup, refusals
-from blis.spec.words import did_you_mean, shown
+from blis.spec.empirical import AS_DRAWN, EmpiricalParams
+from blis.spec.fields import NonNegative, Positive, Probability, RealNumber, unit
+from blis.spec.strict import Finding, StrictModel, is_number, lookup
+from blis.spec.words import shown
 
 __all__ = [
     "Constant",
@@ -33,8 +32,25 @@ __all__ = [
     "LognormalParams",
     "ParetoLognormal",
     "ParetoLognormalParams",
+    "Uniform",
+    "UniformParams",
     "length_findings",
 ]
+
+
+_OF_LOG = unit("none", span="of either sign")
+_MIN: Any = Field(
+    default=None,
+    description="Smallest value; smaller draws become it. None: no such limit.",
+    examples=[10],
+    json_schema_extra=AS_DRAWN,
+)
+_MAX: Any = Field(
+    default=None,
+    description="Largest value; larger draws become it. None: no such limit.",
+    examples=[2000],
+    json_schema_extra=AS_DRAWN,
+)
 
 
 class _Bounded(StrictModel):
@@ -49,156 +65,135 @@ class _Bounded(StrictModel):
 
 
 class GaussianParams(_Bounded):
-    """Normal distribution, clipped to [min, max]."""
+    """Normal distribution, clipped to [min, max]: a draw beyond an end becomes that end."""
 
-    mean: NonNegative = Field(description="Mean before clipping, >= 0.")
-    std_dev: NonNegative = Field(description="Standard deviation before clipping, >= 0.")
-    min: NonNegative = Field(description="Smallest value; smaller draws become it.")
-    max: NonNegative = Field(description="Largest value; larger draws become it.")
+    mean: NonNegative = Field(description="Mean before clipping.", examples=[590], json_schema_extra=AS_DRAWN)
+    std_dev: NonNegative = Field(
+        description="Standard deviation before clipping.", examples=[60], json_schema_extra=AS_DRAWN
+    )
+    min: NonNegative = Field(
+        description="Smallest value; smaller draws become it.", examples=[400], json_schema_extra=AS_DRAWN
+    )
+    max: NonNegative = Field(
+        description="Largest value; larger draws become it.", examples=[800], json_schema_extra=AS_DRAWN
+    )
 
 
 class ExponentialParams(_Bounded):
     """Exponential distribution, clipped to [min, max] where these are given."""
 
-    mean: NonNegative = Field(description="Mean before clipping, >= 0.")
-    min: NonNegative | None = Field(default=None, description="Smallest value; smaller draws become it.")
-    max: NonNegative | None = Field(default=None, description="Largest value; larger draws become it.")
+    mean: NonNegative = Field(description="Mean before clipping.", examples=[150], json_schema_extra=AS_DRAWN)
+    min: NonNegative | None = _MIN
+    max: NonNegative | None = _MAX
 
 
-class LognormalParams(StrictModel):
-    """exp(N(mu, sigma)): mu and sigma belong to the logarithm."""
+class LognormalParams(_Bounded):
+    """exp(N(mu, sigma)): mu and sigma belong to the logarithm. Clipped to [min, max] where these are given."""
 
-    mu: RealNumber = Field(description="Mean of the logarithm.")
-    sigma: NonNegative = Field(description="Standard deviation of the logarithm, >= 0.")
+    mu: RealNumber = Field(description="Mean of the logarithm.", examples=[5.5], json_schema_extra=_OF_LOG)
+    sigma: NonNegative = Field(
+        description="Standard deviation of the logarithm.", examples=[0.8], json_schema_extra=unit("none")
+    )
+    min: NonNegative | None = _MIN
+    max: NonNegative | None = _MAX
 
 
-class ParetoLognormalParams(StrictModel):
-    """A mixture: Pareto(alpha, xm) with probability mix_weight, otherwise lognormal(mu, sigma)."""
+class ParetoLognormalParams(_Bounded):
+    """A mixture: Pareto(alpha, xm) with probability mix_weight, otherwise lognormal(mu, sigma).
 
-    alpha: Positive = Field(description="Tail index of the Pareto part, > 0.")
-    xm: Positive = Field(description="Smallest value of the Pareto part, > 0.")
-    mu: RealNumber = Field(description="Mean of the logarithm of the lognormal part.")
-    sigma: NonNegative = Field(description="Standard deviation of the logarithm of the lognormal part, >= 0.")
-    mix_weight: Probability = Field(description="Probability of the Pareto part, in [0, 1].")
+    Clipped to [min, max] where these are given.
+    """
+
+    alpha: Positive = Field(
+        description="Tail index of the Pareto part.", examples=[2.5], json_schema_extra=unit("none")
+    )
+    xm: Positive = Field(description="Smallest value of the Pareto part.", examples=[400], json_schema_extra=AS_DRAWN)
+    mu: RealNumber = Field(
+        description="Mean of the logarithm of the lognormal part.", examples=[5], json_schema_extra=_OF_LOG
+    )
+    sigma: NonNegative = Field(
+        description="Standard deviation of the logarithm of the lognormal part.",
+        examples=[0.5],
+        json_schema_extra=unit("none"),
+    )
+    mix_weight: Probability = Field(
+        description="Probability of the Pareto part.", examples=[0.3], json_schema_extra=unit("none")
+    )
+    min: NonNegative | None = _MIN
+    max: NonNegative | None = _MAX
+
+
+class UniformParams(_Bounded):
+    """All whole numbers from min to max, both included, with the same probability.
+
+    A ratio is any number between them. Where whole numbers are drawn, ends with fractions are rounded.
+    """
+
+    min: NonNegative = Field(description="Smallest value.", examples=[50], json_schema_extra=AS_DRAWN)
+    max: NonNegative = Field(description="Largest value.", examples=[800], json_schema_extra=AS_DRAWN)
 
 
 class ConstantParams(StrictModel):
     """Always the same value."""
 
-    value: NonNegative = Field(description="The value, >= 0.")
-
-
-_PDF = Checked(
-    "a PDF, a mapping {value: probability, ...}",
-    check_pdf,
-    {
-        "type": "object",
-        "minProperties": 1,
-        "propertyNames": {"pattern": r"^\s*[+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"},
-        "additionalProperties": {"type": "number", "minimum": 0},
-        "description": "{value: probability, ...}; probabilities are normalised to add up to 1.",
-    },
-)
-
-
-class EmpiricalParams(StrictModel):
-    """A measured distribution: a PDF, given under ``pdf``, directly in the place of ``params``, or in a ``file``.
-
-    ``pdf`` is {value: probability} as written, unnormalised; it is there whichever way was used. A file is CSV
-    (``value,probability``) or the text of a JSON or Python dictionary, found relative to the spec's folder.
-    """
-
-    pdf: Annotated[Mapping[float, float], _PDF]
-    file: Text | None = Field(default=None, description="A CSV (value,probability) or JSON file, relative to the spec.")
-
-    @classmethod
-    def prepare(cls, raw: dict[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-        """Bring the three ways of giving the PDF into one; read the file if there is one."""
-        if not raw:
-            check_pdf(raw)
-        if "pdf" not in raw and "file" not in raw:
-            words = [key for key in raw if isinstance(key, str) and not any(letter.isdigit() for letter in key)]
-            if words:
-                hint = did_you_mean(words[0], ["pdf", "file"])
-                text = f"unknown key {shown(words[0])}{hint}; allowed: pdf, file, or a PDF {{value: probability, ...}}"
-                raise refusals(cls.__name__, [((words[0],), text)])
-            return {"pdf": raw}
-        name = raw.get("file")
-        if not isinstance(name, str):
-            return raw
-        if raw.get("pdf") is not None:
-            raise refusals(cls.__name__, [(("file",), "give pdf or file, not both")])
-        try:
-            # A path in a spec belongs to the spec's folder; an absolute one stays as it is.
-            table = read_pdf(Path(context.get("base_dir") or ".") / name)
-        except ValueError as error:
-            raise refusals(cls.__name__, [(("file",), str(error))]) from None
-        return {**raw, "pdf": table}
-
-    @model_serializer
-    def _inline(self) -> dict[str, Any]:
-        """A spec that is written out holds the PDF itself, so that it doesn't depend on the file."""
-        return {"pdf": dict(self.pdf)}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        described = handler.resolve_ref_schema(handler(schema))
-        properties = described["properties"]
-        one_of = [
-            {"type": "object", "properties": {key: properties[key]}, "required": [key], "additionalProperties": False}
-            for key in ("pdf", "file")
-        ]
-        return {
-            "title": "EmpiricalParams",
-            "description": described["description"],
-            "anyOf": [*one_of, dict(_PDF.schema)],
-        }
+    value: NonNegative = Field(description="The value.", examples=[248], json_schema_extra=AS_DRAWN)
 
 
 class Gaussian(StrictModel):
     """Normal distribution, clipped."""
 
-    type: Literal["gaussian"]
-    params: GaussianParams
+    type: Literal["gaussian"] = Field(description="Kind of distribution.", examples=["gaussian"])
+    params: GaussianParams = Field(
+        description="Its parameters.", examples=[{"mean": 590, "std_dev": 60, "min": 400, "max": 800}]
+    )
 
 
 class Exponential(StrictModel):
-    """Exponential distribution."""
+    """Exponential distribution, clipped where min or max is given."""
 
-    type: Literal["exponential"]
-    params: ExponentialParams
+    type: Literal["exponential"] = Field(description="Kind of distribution.", examples=["exponential"])
+    params: ExponentialParams = Field(description="Its parameters.", examples=[{"mean": 150, "max": 2000}])
 
 
 class Lognormal(StrictModel):
-    """Lognormal distribution."""
+    """Lognormal distribution, clipped where min or max is given."""
 
-    type: Literal["lognormal"]
-    params: LognormalParams
+    type: Literal["lognormal"] = Field(description="Kind of distribution.", examples=["lognormal"])
+    params: LognormalParams = Field(description="Its parameters.", examples=[{"mu": 5.5, "sigma": 0.8, "max": 8000}])
 
 
 class ParetoLognormal(StrictModel):
-    """Mixture of a Pareto and a lognormal distribution."""
+    """Mixture of a Pareto and a lognormal distribution, clipped where min or max is given."""
 
-    type: Literal["pareto_lognormal"]
-    params: ParetoLognormalParams
+    type: Literal["pareto_lognormal"] = Field(description="Kind of distribution.", examples=["pareto_lognormal"])
+    params: ParetoLognormalParams = Field(
+        description="Its parameters.", examples=[{"alpha": 2.5, "xm": 400, "mu": 5, "sigma": 0.5, "mix_weight": 0.3}]
+    )
+
+
+class Uniform(StrictModel):
+    """All values from min to max alike."""
+
+    type: Literal["uniform"] = Field(description="Kind of distribution.", examples=["uniform"])
+    params: UniformParams = Field(description="Its parameters.", examples=[{"min": 50, "max": 800}])
 
 
 class Constant(StrictModel):
     """One value."""
 
-    type: Literal["constant"]
-    params: ConstantParams
+    type: Literal["constant"] = Field(description="Kind of distribution.", examples=["constant"])
+    params: ConstantParams = Field(description="Its parameters.", examples=[{"value": 248}])
 
 
 class Empirical(StrictModel):
     """A measured distribution."""
 
-    type: Literal["empirical"]
-    params: EmpiricalParams
+    type: Literal["empirical"] = Field(description="Kind of distribution.", examples=["empirical"])
+    params: EmpiricalParams = Field(description="Its parameters.", examples=[{"100": 0.5, "400": 0.3, "2000": 0.2}])
 
 
 Distribution = Annotated[
-    Gaussian | Exponential | Lognormal | ParetoLognormal | Constant | Empirical, Field(discriminator="type")
+    Gaussian | Exponential | Lognormal | ParetoLognormal | Uniform | Constant | Empirical, Field(discriminator="type")
 ]
 """Any distribution; ``type`` tells which."""
 
@@ -206,7 +201,8 @@ Distribution = Annotated[
 def length_findings(raw: Any) -> Iterator[Finding]:
     """Yield what makes a raw distribution unfit for lengths in tokens, which are at least 1."""
     params = lookup(raw, "params")
-    for key in ("max", "value"):
+    # Below a min of 0 others have a density to clip; a uniform one would have 0 itself as a value.
+    for key in ("max", "value", *(("min",) if lookup(raw, "type") == "uniform" else ())):
         value = lookup(params, key)
         if is_number(value) and 0 <= value < 1:
             yield ("params", key), f"a length is at least 1 token, found {shown(value)}"

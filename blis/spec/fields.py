@@ -36,6 +36,7 @@ __all__ = [
     "parse_us",
     "real",
     "refusal",
+    "unit",
     "whole",
     "words",
     "yes_no",
@@ -69,6 +70,14 @@ class Checked:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return dict(self.schema)
+
+
+def unit(name: str, *, span: str = "") -> dict[str, Any]:
+    """Return what a number counts, as annotations for its JSON schema; ``none`` for a bare number.
+
+    ``span`` says the range in words where the schema can't, since it depends on something else or has no end.
+    """
+    return {"x-unit": name, **({"x-range": span} if span else {})}
 
 
 def real(low: float | None = None, high: float | None = None, *, above: bool = False) -> Checked:
@@ -126,7 +135,7 @@ def duration(low: int = 0) -> Checked:
             raise _refuse(expected, value)
         return number
 
-    integer = {"type": "integer", **_range_schema(low, None, False)}
+    integer = {"type": "integer", **_range_schema(low, None, False), **unit("µs")}
     return Checked(expected, check, {"anyOf": [integer, {"type": "string", "pattern": _DURATION_JSON}]})
 
 

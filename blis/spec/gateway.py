@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from blis.spec.fields import Micros, NonNegative, Positive
+from blis.spec.fields import Micros, NonNegative, Positive, unit
 from blis.spec.strict import Finding, StrictModel
 from blis.spec.words import did_you_mean, listed, shown
 
@@ -35,12 +35,22 @@ class AdmissionSpec(StrictModel):
     A token bucket starts full with ``capacity`` prompt tokens and refills by ``refill_rate`` of them per second.
     """
 
-    policy: Literal["always", "reject-all", "token-bucket"] = Field(default="always", description="Who is admitted.")
-    capacity: Positive | None = Field(default=None, description="Token bucket: most prompt tokens it holds.")
-    refill_rate: Positive | None = Field(
-        default=None, description="Token bucket: prompt tokens per second that flow in."
+    policy: Literal["always", "reject-all", "token-bucket"] = Field(
+        default="always", description="Who is admitted.", examples=["token-bucket"]
     )
-    latency_us: Micros = Field(default=0, description="Time an admission decision takes.")
+    capacity: Positive | None = Field(
+        default=None,
+        description="Token bucket: most prompt tokens it holds.",
+        examples=[100_000],
+        json_schema_extra=unit("tokens"),
+    )
+    refill_rate: Positive | None = Field(
+        default=None,
+        description="Token bucket: prompt tokens per second that flow in.",
+        examples=[20_000],
+        json_schema_extra=unit("tokens/s"),
+    )
+    latency_us: Micros = Field(default=0, description="Time an admission decision takes.", examples=[50])
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
@@ -57,16 +67,17 @@ class RoutingSpec(StrictModel):
     """Which instance an admitted request goes to."""
 
     policy: Literal["round-robin", "least-loaded", "weighted", "always-busiest"] = Field(
-        default="round-robin", description="How an instance is chosen."
+        default="round-robin", description="How an instance is chosen.", examples=["least-loaded", "weighted"]
     )
     scorers: dict[str, NonNegative] | None = Field(
         default=None,
         description="Weighted routing: scorers and their weights, normalised to a sum of 1.",
-        json_schema_extra={"propertyNames": {"enum": [*SCORERS]}},
+        json_schema_extra={"propertyNames": {"enum": [*SCORERS]}} | unit("none"),
+        examples=[{"precise-prefix-cache": 2, "queue-depth": 1}],
     )
-    latency_us: Micros = Field(default=0, description="Time a routing decision takes.")
+    latency_us: Micros = Field(default=0, description="Time a routing decision takes.", examples=[50])
     snapshot_interval_us: Micros = Field(
-        default=0, description="Age at which the router re-reads an instance; 0: always."
+        default=0, description="Age at which the router re-reads an instance; 0: always.", examples=["100ms"]
     )
 
     @property

@@ -15,7 +15,7 @@ from blis.request import Parts
 from blis.spec import catalogue
 from blis.spec.capacity import kv_blocks
 from blis.spec.catalogue import Gpu, ModelShape
-from blis.spec.fields import Checked, Count, Flag, NonNegative, PositiveCount, real, refusal, whole
+from blis.spec.fields import Checked, Count, Flag, NonNegative, PositiveCount, real, refusal, unit, whole
 from blis.spec.latency import LatencyModelSpec, LatencySpec, resolve_latency
 from blis.spec.strict import StrictModel, shown
 
@@ -92,8 +92,10 @@ def _check_blocks(value: Any) -> int | str:
     return int(whole(1).check(value))
 
 
-_MODEL = Checked("the name of a model, or the path of a config.json", _check_model, {"type": "string"})
-_HARDWARE = Checked("the name of a GPU", _check_hardware, {"type": "string"})
+_MODEL = Checked(
+    "the name of a model, or the path of a config.json", _check_model, {"type": "string", "x-range": "a name or a path"}
+)
+_HARDWARE = Checked("the name of a GPU", _check_hardware, {"type": "string", "x-range": "a name"})
 _BLOCKS = Checked(
     "auto or a whole number >= 1", _check_blocks, {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
 )
@@ -107,10 +109,30 @@ class EncoderSpec(StrictModel):
     queueing delay; encoders run beside the engine's steps and don't slow those down.
     """
 
-    base_us: NonNegative = Field(default=0.0, description="Microseconds for a request with images, audio or video.")
-    us_per_image_token: NonNegative = Field(default=0.0, description="Microseconds per token of its images.")
-    us_per_audio_token: NonNegative = Field(default=0.0, description="Microseconds per token of its audio.")
-    us_per_video_token: NonNegative = Field(default=0.0, description="Microseconds per token of its video.")
+    base_us: NonNegative = Field(
+        default=0.0,
+        description="Microseconds for a request with images, audio or video.",
+        examples=[3000],
+        json_schema_extra=unit("µs"),
+    )
+    us_per_image_token: NonNegative = Field(
+        default=0.0,
+        description="Microseconds per token of its images.",
+        examples=[12],
+        json_schema_extra=unit("µs/token"),
+    )
+    us_per_audio_token: NonNegative = Field(
+        default=0.0,
+        description="Microseconds per token of its audio.",
+        examples=[8],
+        json_schema_extra=unit("µs/token"),
+    )
+    us_per_video_token: NonNegative = Field(
+        default=0.0,
+        description="Microseconds per token of its video.",
+        examples=[12],
+        json_schema_extra=unit("µs/token"),
+    )
 
     def duration_us(self, parts: Parts) -> float:
         """Return the time for a request of these parts, before truncation."""
@@ -125,42 +147,74 @@ class InstanceKeys(StrictModel):
     """The keys that describe an instance, with the defaults of a deployment."""
 
     model: Annotated[str, _MODEL] = Field(
-        default="llama-3.1-8b", description="A model of the catalogue, or the path of a Hugging Face config.json."
+        default="llama-3.1-8b",
+        description="A model of the catalogue, or the path of a Hugging Face config.json.",
+        examples=["qwen2.5-7b", "models/config.json"],
     )
-    hardware: Annotated[str, _HARDWARE] = Field(default="H100", description="A GPU of the catalogue.")
+    hardware: Annotated[str, _HARDWARE] = Field(
+        default="H100", description="A GPU of the catalogue.", examples=["A100-80"]
+    )
     tp: PositiveCount = Field(
-        default=1, description="Tensor parallelism: GPUs per instance; must divide the model's heads."
+        default=1,
+        description="Tensor parallelism: GPUs per instance; must divide the model's heads.",
+        examples=[2],
+        json_schema_extra=unit("GPUs"),
     )
-    max_num_seqs: PositiveCount = Field(default=256, description="Most sequences that run at once.")
-    max_num_batched_tokens: PositiveCount = Field(default=2048, description="Most new tokens in a step.")
-    block_size: PositiveCount = Field(default=16, description="Tokens per KV block.")
+    max_num_seqs: PositiveCount = Field(
+        default=256, description="Most sequences that run at once.", examples=[128], json_schema_extra=unit("sequences")
+    )
+    max_num_batched_tokens: PositiveCount = Field(
+        default=2048, description="Most new tokens in a step.", examples=[8192], json_schema_extra=unit("tokens")
+    )
+    block_size: PositiveCount = Field(
+        default=16, description="Tokens per KV block.", examples=[32], json_schema_extra=unit("tokens")
+    )
     total_kv_blocks: Annotated[int | str, _BLOCKS] = Field(
-        default="auto", description="KV blocks of an instance; auto computes them from GPU memory."
+        default="auto",
+        description="KV blocks of an instance; auto computes them from GPU memory.",
+        examples=[20_000],
+        json_schema_extra=unit("blocks"),
     )
     gpu_memory_utilization: Annotated[float, _SHARE] = Field(
-        default=0.9, description="Share of GPU memory the server may use; matters where total_kv_blocks is auto."
+        default=0.9,
+        description="Share of GPU memory the server may use; matters where total_kv_blocks is auto.",
+        examples=[0.85],
+        json_schema_extra=unit("none"),
     )
     long_prefill_token_threshold: Count = Field(
-        default=0, description="Most prompt tokens of one request in a step; 0: off."
+        default=0,
+        description="Most prompt tokens of one request in a step; 0: off.",
+        examples=[512],
+        json_schema_extra=unit("tokens"),
     )
     max_model_len: Count | None = Field(
-        default=None, description="Longest prompt plus output; the model's own where absent, no limit where 0."
+        default=None,
+        description="Longest prompt plus output; the model's own where absent, no limit where 0.",
+        examples=[8192],
+        json_schema_extra=unit("tokens"),
     )
-    scheduler: SchedulerName = Field(default="fcfs", description="Order of the wait queue.")
+    scheduler: SchedulerName = Field(default="fcfs", description="Order of the wait queue.", examples=["sjf"])
     priority_policy: PriorityPolicyName = Field(
-        default="by-class", description="Where a request's priority comes from."
+        default="by-class", description="Where a request's priority comes from.", examples=["slo-based"]
     )
-    preemption: PreemptionName = Field(default="fcfs", description="Who gives way when KV blocks run out.")
+    preemption: PreemptionName = Field(
+        default="fcfs", description="Who gives way when KV blocks run out.", examples=["priority"]
+    )
     async_scheduling: Flag | None = Field(
         default=None,
         description="Form the next batch while a step runs, as vLLM does on GPUs; where absent, as a fitted latency"
         " model was found to, otherwise not.",
+        examples=[True],
     )
     latency: LatencyModelSpec = Field(
-        default_factory=lambda: LatencyModelSpec(), description="How long the engine's steps take."
+        default_factory=lambda: LatencyModelSpec(),
+        description="How long the engine's steps take.",
+        examples=[{"model": "roofline"}],
     )
     encoder: EncoderSpec | None = Field(
-        default=None, description="How long images, audio and video take; none means no time."
+        default=None,
+        description="How long images, audio and video take; none means no time.",
+        examples=[{"base_us": 3000, "us_per_image_token": 12}],
     )
 
 

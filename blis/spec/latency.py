@@ -12,7 +12,7 @@ from pydantic import Field
 from blis.errors import BlisError, Problem
 from blis.spec import catalogue
 from blis.spec.catalogue import Gpu, ModelShape
-from blis.spec.fields import Checked, NonNegative, refusal
+from blis.spec.fields import Checked, NonNegative, refusal, unit
 from blis.spec.located import load_yaml, read_text
 from blis.spec.strict import Finding, StrictModel, lookup, shown, validate
 from blis.spec.validity import ValiditySpec
@@ -53,8 +53,20 @@ _COEFFICIENTS = {
 _WITHOUT_DEFAULTS = ("alpha-beta", "fitted")
 
 
-def _coefficient(name: str, meaning: str) -> Any:
-    return Field(default_factory=lambda: float(catalogue.physics_coefficients()[name]), description=meaning)
+def _coefficient(name: str, meaning: str, example: float) -> Any:
+    counts = unit("µs" if name.endswith("_us") else "none")
+    return Field(
+        default_factory=lambda: float(catalogue.physics_coefficients()[name]),
+        description=meaning,
+        examples=[example],
+        json_schema_extra=counts,
+    )
+
+
+def _orders(key: str) -> str:
+    """Say which numbers each model takes as its ``alpha`` or ``beta``."""
+    taken = ((name, numbers[key]) for name, numbers in _COEFFICIENTS.items() if key in numbers)
+    return "; ".join(f"{name} takes {count} ({words})" for name, (count, words) in taken)
 
 
 class PhysicsSpec(StrictModel):
@@ -63,29 +75,31 @@ class PhysicsSpec(StrictModel):
     The first six are factors of times that follow from datasheets, the others are times.
     """
 
-    weights: NonNegative = _coefficient("weights", "Factor: reading the weights.")
-    kv_cache: NonNegative = _coefficient("kv_cache", "Factor: KV cache traffic.")
-    decode_compute: NonNegative = _coefficient("decode_compute", "Factor: matrix products of decoded tokens.")
+    weights: NonNegative = _coefficient("weights", "Factor: reading the weights.", 1.1)
+    kv_cache: NonNegative = _coefficient("kv_cache", "Factor: KV cache traffic.", 1.2)
+    decode_compute: NonNegative = _coefficient("decode_compute", "Factor: matrix products of decoded tokens.", 1.3)
     prefill_compute: NonNegative = _coefficient(
-        "prefill_compute", "Factor: matrix products and attention of prefill tokens, experts excepted."
+        "prefill_compute", "Factor: matrix products and attention of prefill tokens, experts excepted.", 1.4
     )
-    expert_compute: NonNegative = _coefficient("expert_compute", "Factor: experts' matrix products of prefill tokens.")
-    all_reduce: NonNegative = _coefficient("all_reduce", "Factor: bytes that GPUs exchange in all-reduces.")
-    all_reduce_us: NonNegative = _coefficient("all_reduce_us", "Latency of a layer's all-reduces, where tp > 1.")
-    layer_us: NonNegative = _coefficient("layer_us", "Overhead of a layer.")
+    expert_compute: NonNegative = _coefficient(
+        "expert_compute", "Factor: experts' matrix products of prefill tokens.", 1.5
+    )
+    all_reduce: NonNegative = _coefficient("all_reduce", "Factor: bytes that GPUs exchange in all-reduces.", 1.2)
+    all_reduce_us: NonNegative = _coefficient("all_reduce_us", "Latency of a layer's all-reduces, where tp > 1.", 30)
+    layer_us: NonNegative = _coefficient("layer_us", "Overhead of a layer.", 4)
     prefill_layer_us: NonNegative = _coefficient(
-        "prefill_layer_us", "Overhead of a layer in steps with prefill tokens, in addition."
+        "prefill_layer_us", "Overhead of a layer in steps with prefill tokens, in addition.", 15
     )
-    sequence_us: NonNegative = _coefficient("sequence_us", "Overhead of a sequence.")
-    step_us: NonNegative = _coefficient("step_us", "Overhead of a step.")
+    sequence_us: NonNegative = _coefficient("sequence_us", "Overhead of a sequence.", 8)
+    step_us: NonNegative = _coefficient("step_us", "Overhead of a step.", 1500)
     host_step_us: NonNegative = _coefficient(
-        "host_step_us", "The host's work for a step, which asynchronous scheduling hides behind the GPU's."
+        "host_step_us", "The host's work for a step, which asynchronous scheduling hides behind the GPU's.", 1500
     )
-    host_sequence_us: NonNegative = _coefficient("host_sequence_us", "The same for each sequence of a step.")
-    request_us: NonNegative = _coefficient("request_us", "Time of a request on its way in and out.")
-    prompt_token_us: NonNegative = _coefficient("prompt_token_us", "The same per token of the prompt.")
-    output_token_us: NonNegative = _coefficient("output_token_us", "Delay of each reported output token.")
-    completion_us: NonNegative = _coefficient("completion_us", "Time from the last step of a request to its end.")
+    host_sequence_us: NonNegative = _coefficient("host_sequence_us", "The same for each sequence of a step.", 10)
+    request_us: NonNegative = _coefficient("request_us", "Time of a request on its way in and out.", 5000)
+    prompt_token_us: NonNegative = _coefficient("prompt_token_us", "The same per token of the prompt.", 0.3)
+    output_token_us: NonNegative = _coefficient("output_token_us", "Delay of each reported output token.", 15)
+    completion_us: NonNegative = _coefficient("completion_us", "Time from the last step of a request to its end.", 400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +114,25 @@ class LatencySpec:
 
 
 class CoefficientsSpec(StrictModel):
-    """Coefficients of a latency model: see :mod:`blis.latency` for their order."""
+    """Coefficients of a latency model, in its order.
+
+    With dimensionless B1a to B4 and BEP, and B5 to B7 in µs, trained-physics takes B1a and B1b times the compute and KV
+    traffic of prefill, B2a and B2b times those of decoding, B3 times the reading of weights, B4 and BEP times the
+    all-reduces of attention and of experts (as datasheets give these times), B5 per layer, B6 per sequence and B7 per
+    step; B8 isn't used.
+    """
 
     alpha: tuple[NonNegative, ...] | None = Field(
-        default=None, description="Overheads around the steps: three numbers, four for fitted."
+        default=None,
+        description=f"Overheads around the steps, in µs: {_orders('alpha')}.",
+        examples=[[1000, 0.5, 20]],
+        json_schema_extra=unit("µs"),
     )
     beta: tuple[NonNegative, ...] | None = Field(
-        default=None, description="Step times: 3 numbers for alpha-beta, 6 fitted, 11 trained-physics."
+        default=None,
+        description=f"Step times: {_orders('beta')}.",
+        examples=[[7000, 25, 12]],
+        json_schema_extra=unit("µs"),
     )
 
 
@@ -127,7 +153,12 @@ def _check_model(value: Any) -> str:
 _MODEL = Checked(
     "the name of a latency model, or the path of a YAML file",
     _check_model,
-    {"anyOf": [{"enum": [*_NAMES]}, {"type": "string", "pattern": r"/|\.[yY][aA]?[mM][lL]$"}]},
+    {
+        "anyOf": [
+            {"enum": [*_NAMES]},
+            {"type": "string", "pattern": r"/|\.[yY][aA]?[mM][lL]$", "x-range": "the path of a YAML file"},
+        ]
+    },
 )
 
 
@@ -137,10 +168,21 @@ class LatencyModelSpec(StrictModel):
     model: Annotated[str, _MODEL] = Field(
         default="trained-physics",
         description="How step times are computed: by a model of blis, or by one in a YAML file that was fitted.",
+        examples=["roofline", "fitted.yaml"],
     )
-    coefficients: CoefficientsSpec | None = Field(default=None, description="Coefficients in place of the model's own.")
-    physics: PhysicsSpec | None = Field(default=None, description="Coefficients of the model physics.")
-    validity: ValiditySpec | None = Field(default=None, description="Where a fitted model was measured.")
+    coefficients: CoefficientsSpec | None = Field(
+        default=None,
+        description="Coefficients in place of the model's own.",
+        examples=[{"alpha": [1000, 0.5, 20], "beta": [7000, 25, 12]}],
+    )
+    physics: PhysicsSpec | None = Field(
+        default=None, description="Coefficients of the model physics.", examples=[{"layer_us": 4}]
+    )
+    validity: ValiditySpec | None = Field(
+        default=None,
+        description="Where a fitted model was measured.",
+        examples=[{"running": [1, 64], "async_scheduling": True}],
+    )
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from blis.spec.arrival import ArrivalSpec
 from blis.spec.distributions import Distribution, length_findings
-from blis.spec.fields import Micros, NonNegative, as_us
+from blis.spec.fields import Micros, NonNegative, as_us, unit
 from blis.spec.strict import Finding, StrictModel, lookup, shown
 
 __all__ = ["LifecycleSpec", "WindowSpec", "window_findings"]
@@ -28,22 +28,38 @@ class WindowSpec(StrictModel):
     left is taken of a gap of its own process.
     """
 
-    start_us: Micros = Field(description="First microsecond in the window, counted from the run's start.")
-    end_us: Micros = Field(description="First microsecond after the window.")
+    start_us: Micros = Field(
+        description="First microsecond in the window, counted from the run's start.", examples=["30s"]
+    )
+    end_us: Micros = Field(description="First microsecond after the window.", examples=["60s"])
     rate_fraction: NonNegative | None = Field(
-        default=None, description="Share of aggregate_rate in this window; none means the client's."
+        default=None,
+        description="Share of aggregate_rate in this window; none means the client's.",
+        examples=[2],
+        json_schema_extra=unit("none"),
     )
     rate: NonNegative | None = Field(
-        default=None, description="Requests/s in this window, used where aggregate_rate is 0; none means the client's."
+        default=None,
+        description="Requests/s in this window, used where aggregate_rate is 0; none means the client's.",
+        examples=[20],
+        json_schema_extra=unit("requests/s"),
     )
     arrival: ArrivalSpec | None = Field(
-        default=None, description="How the requests are spaced in this window; none means as the client says."
+        default=None,
+        description="How the requests are spaced in this window; none means as the client says.",
+        examples=[{"process": "poisson"}],
     )
     input_distribution: Distribution | None = Field(
-        default=None, description="Input tokens in this window; none means the client's."
+        default=None,
+        description="Input tokens in this window; none means the client's.",
+        examples=[{"type": "constant", "params": {"value": 2000}}],
+        json_schema_extra=unit("tokens"),
     )
     output_distribution: Distribution | None = Field(
-        default=None, description="Output tokens in this window; none means the client's."
+        default=None,
+        description="Output tokens in this window; none means the client's.",
+        examples=[{"type": "constant", "params": {"value": 20}}],
+        json_schema_extra=unit("tokens"),
     )
 
     @classmethod
@@ -58,7 +74,9 @@ class LifecycleSpec(StrictModel):
     """When a client is active: in its windows, which don't overlap."""
 
     windows: tuple[WindowSpec, ...] = Field(
-        description="The windows in which the client sends.", json_schema_extra={"minItems": 1}
+        description="The windows in which the client sends.",
+        json_schema_extra={"minItems": 1},
+        examples=[[{"start_us": "30s", "end_us": "60s"}]],
     )
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from blis.spec.distributions import Distribution
-from blis.spec.fields import NonNegative
+from blis.spec.fields import NonNegative, unit
 from blis.spec.strict import Finding, StrictModel, lookup
 
 __all__ = ["MEDIA", "MultimodalSpec", "moved_text", "text_findings"]
@@ -26,30 +26,64 @@ class MultimodalSpec(StrictModel):
     """
 
     text_distribution: Distribution | None = Field(
-        default=None, description="Another way to write the client's input_distribution."
+        default=None,
+        description="Another way to write the client's input_distribution.",
+        examples=[{"type": "exponential", "params": {"mean": 40}}],
+        json_schema_extra=unit("tokens"),
     )
-    image_distribution: Distribution | None = Field(default=None, description="Tokens of one image; none: no images.")
+    image_distribution: Distribution | None = Field(
+        default=None,
+        description="Tokens of one image; none: no images.",
+        examples=[{"type": "constant", "params": {"value": 576}}],
+        json_schema_extra=unit("tokens"),
+    )
     image_count_distribution: Distribution | None = Field(
-        default=None, description="Images of a request, at most 1000; none means one."
+        default=None,
+        description="Images of a request, at most 1000; none means one.",
+        examples=[{"type": "uniform", "params": {"min": 0, "max": 3}}],
+        json_schema_extra=unit("images"),
     )
     image_bytes_per_token: NonNegative | None = Field(
-        default=None, description="Bytes to upload for a token of an image; none means 4."
+        default=None,
+        description="Bytes to upload for a token of an image; none means 4.",
+        examples=[250],
+        json_schema_extra=unit("bytes/token"),
     )
     audio_distribution: Distribution | None = Field(
-        default=None, description="Tokens of one audio clip; none: no audio."
+        default=None,
+        description="Tokens of one audio clip; none: no audio.",
+        examples=[{"type": "constant", "params": {"value": 500}}],
+        json_schema_extra=unit("tokens"),
     )
     audio_count_distribution: Distribution | None = Field(
-        default=None, description="Audio clips of a request, at most 1000; none means one."
+        default=None,
+        description="Audio clips of a request, at most 1000; none means one.",
+        examples=[{"type": "uniform", "params": {"min": 0, "max": 3}}],
+        json_schema_extra=unit("clips"),
     )
     audio_bytes_per_token: NonNegative | None = Field(
-        default=None, description="Bytes to upload for a token of audio; none means 4."
+        default=None,
+        description="Bytes to upload for a token of audio; none means 4.",
+        examples=[160],
+        json_schema_extra=unit("bytes/token"),
     )
-    video_distribution: Distribution | None = Field(default=None, description="Tokens of one video; none: no video.")
+    video_distribution: Distribution | None = Field(
+        default=None,
+        description="Tokens of one video; none: no video.",
+        examples=[{"type": "constant", "params": {"value": 4000}}],
+        json_schema_extra=unit("tokens"),
+    )
     video_count_distribution: Distribution | None = Field(
-        default=None, description="Videos of a request, at most 1000; none means one."
+        default=None,
+        description="Videos of a request, at most 1000; none means one.",
+        examples=[{"type": "uniform", "params": {"min": 0, "max": 3}}],
+        json_schema_extra=unit("videos"),
     )
     video_bytes_per_token: NonNegative | None = Field(
-        default=None, description="Bytes to upload for a token of video; none means 4."
+        default=None,
+        description="Bytes to upload for a token of video; none means 4.",
+        examples=[60],
+        json_schema_extra=unit("bytes/token"),
     )
 
     @classmethod

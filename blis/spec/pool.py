@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from blis.spec.fields import whole
+from blis.spec.fields import unit, whole
 from blis.spec.strict import Finding, StrictModel, lookup
 
 __all__ = ["PoolSize", "PromptPoolSpec", "pool_findings"]
@@ -24,14 +24,16 @@ class PromptPoolSpec(StrictModel):
     members of a cohort have one pool, or with ``prefix_sharing: per_member`` one each.
     """
 
-    size: PoolSize = Field(description="Number of prompts.")
+    size: PoolSize = Field(description="Number of prompts.", examples=[100], json_schema_extra=unit("prompts"))
     order: Literal["round_robin", "random"] = Field(
         default="round_robin",
         description="Which prompt comes next: each in turn (in a cohort, from a random one on), or any.",
+        examples=["random"],
     )
     lengths: Literal["random", "quantiles"] = Field(
         default="random",
         description="Whether lengths are drawn, or are the quantiles (i + 1/2)/size, shuffled: nothing left to chance.",
+        examples=["quantiles"],
     )
 
 

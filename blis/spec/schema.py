@@ -1,5 +1,9 @@
 """JSON schemas (draft 2020-12) of the spec files, for editors and other tools.
 
+Each key has its meaning (``description``), default and examples; ``x-unit`` says what a number counts, ``x-range`` what
+it may be where that depends on another value, ``x-default`` what holds in place of a key that isn't given where that
+isn't one value. The reference pages are made from these.
+
 A schema takes every file that blis takes. It can't say all that blis checks (ranges that depend on another value,
 unique ids, the contents of files), so a file that fits the schema may still be refused.
 """
@@ -9,7 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
 
 __all__ = ["deployment_schema", "server_schema", "workload_schema"]
 
@@ -41,8 +46,20 @@ def server_schema() -> dict[str, Any]:
     return _schema(ServerSpec, "blis server config")
 
 
+class _Generator(GenerateJsonSchema):
+    """Tells defaults that are made when they are needed, too, and leaves examples in the order they are written in."""
+
+    def get_default_value(self, schema: WithDefaultSchema) -> Any:
+        if "default_factory" in schema:
+            return schema["default_factory"]()  # type: ignore[call-arg]  # none of them looks at other values
+        return super().get_default_value(schema)
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value
+
+
 def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
-    schema: dict[str, Any] = _tidy(model.model_json_schema(schema_generator=GenerateJsonSchema))
+    schema: dict[str, Any] = _tidy(model.model_json_schema(schema_generator=_Generator))
     return {"$schema": _DRAFT, **schema, "title": title}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from blis.spec.fields import Flag, Name, NonNegative, Positive
+from blis.spec.fields import Flag, Name, NonNegative, Positive, unit
 from blis.spec.strict import Finding, StrictModel, is_number, shown
 
 __all__ = ["ServeGenSpec"]
@@ -22,15 +22,31 @@ class ServeGenSpec(StrictModel):
     uniform number, as ServeGen does, ``independent`` from one each.
     """
 
-    path: Name = Field(description="The folder, relative to the spec's.")
-    span_start: NonNegative = Field(default=0.0, description="Start of the part used, in seconds.")
-    span_end: NonNegative | None = Field(default=None, description="End of the part used, in seconds; none means all.")
-    time_window: Positive = Field(default=600.0, description="Length of a window of rates in the data, in seconds.")
-    normalize: Literal["window", "none"] = Field(default="window", description="How arrivals meet a window's rate.")
-    length_correlation: Literal["independent", "comonotonic"] = Field(
-        default="independent", description="How the lengths of one request hang together."
+    path: Name = Field(description="The folder, relative to the spec's.", examples=["servegen-data"])
+    span_start: NonNegative = Field(
+        default=0.0, description="Start of the part used, in seconds.", examples=[600], json_schema_extra=unit("s")
     )
-    strict: Flag = Field(default=False, description="Whether a broken file stops the run instead of being left out.")
+    span_end: NonNegative | None = Field(
+        default=None,
+        description="End of the part used, in seconds; none means all.",
+        examples=[3600],
+        json_schema_extra=unit("s"),
+    )
+    time_window: Positive = Field(
+        default=600.0,
+        description="Length of a window of rates in the data, in seconds.",
+        examples=[300],
+        json_schema_extra=unit("s"),
+    )
+    normalize: Literal["window", "none"] = Field(
+        default="window", description="How arrivals meet a window's rate.", examples=["none"]
+    )
+    length_correlation: Literal["independent", "comonotonic"] = Field(
+        default="independent", description="How the lengths of one request hang together.", examples=["comonotonic"]
+    )
+    strict: Flag = Field(
+        default=False, description="Whether a broken file stops the run instead of being left out.", examples=[True]
+    )
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from blis.errors import Problem
-from blis.spec.fields import Count, Micros, Name, PositiveCount, PositiveMicros, Text
+from blis.spec.fields import Count, Micros, Name, PositiveCount, PositiveMicros, Text, unit
 from blis.spec.located import load_yaml, nowhere, read_text
 from blis.spec.strict import Finding, StrictModel, validate
 
@@ -27,43 +27,76 @@ class ServerSpec(StrictModel):
     The API key itself is no part of this: ``api_key`` says where it is, as ``env:NAME`` or as the path of a file.
     """
 
-    url: Name = Field(description="Where the server is, such as http://localhost:8000.")
+    url: Name = Field(
+        description="Where the server is, such as http://localhost:8000.", examples=["http://localhost:8000"]
+    )
     type: Literal["auto", "vllm", "sglang", "tgi", "llama.cpp", "openai"] = Field(
         default="auto",
         description="Kind of server, which decides how prompts are written and output lengths forced; auto asks it.",
+        examples=["vllm"],
     )
     api: Literal["completion", "chat"] = Field(
-        default="completion", description="/v1/completions or /v1/chat/completions."
+        default="completion", description="/v1/completions or /v1/chat/completions.", examples=["chat"]
     )
-    model: Text = Field(default="", description="Model asked for by clients that name none; empty asks the server.")
+    model: Text = Field(
+        default="",
+        description="Model asked for by clients that name none; empty asks the server.",
+        examples=["meta-llama/Llama-3.1-8B-Instruct"],
+    )
     api_key: Text = Field(
         default="",
         description=f"Where the API key is: env:NAME, or a file. Empty: {API_KEY_VARIABLE} where that is set.",
+        examples=["env:MY_KEY", "keys/server.txt"],
     )
-    headers: dict[str, Text] = Field(default_factory=dict, description="Headers sent with every request.")
+    headers: dict[str, Text] = Field(
+        default_factory=dict, description="Headers sent with every request.", examples=[{"X-Team": "serving"}]
+    )
     extra_body: dict[str, Any] = Field(
-        default_factory=dict, description="Added to every request's body; null takes a key out."
+        default_factory=dict,
+        description="Added to every request's body; null takes a key out.",
+        examples=[{"temperature": 0.7}],
     )
     tokenizer: Text = Field(
-        default="", description="A tokenizer.json, for prompts of exact length where they must be text."
+        default="",
+        description="A tokenizer.json, for prompts of exact length where they must be text.",
+        examples=["tokenizer.json"],
     )
-    timeout: PositiveMicros = Field(default=600_000_000, description="A request may take this long from its send.")
+    timeout: PositiveMicros = Field(
+        default=600_000_000, description="A request may take this long from its send.", examples=["2min"]
+    )
     inactivity_timeout: PositiveMicros = Field(
-        default=120_000_000, description="A request is given up when nothing arrives for this long."
+        default=120_000_000, description="A request is given up when nothing arrives for this long.", examples=["30s"]
     )
-    connect_timeout: PositiveMicros = Field(default=10_000_000, description="Opening a connection may take this long.")
+    connect_timeout: PositiveMicros = Field(
+        default=10_000_000, description="Opening a connection may take this long.", examples=["5s"]
+    )
     max_concurrency: PositiveCount | None = Field(
-        default=None, description="Most requests under way at once; others wait, which counts as schedule delay."
+        default=None,
+        description="Most requests under way at once; others wait, which counts as schedule delay.",
+        examples=[256],
+        json_schema_extra=unit("requests"),
     )
-    connections: Count = Field(default=0, description="Connections opened before the first request.")
+    connections: Count = Field(
+        default=0,
+        description="Connections opened before the first request.",
+        examples=[64],
+        json_schema_extra=unit("connections"),
+    )
     retries: Count = Field(
-        default=0, description="How often a request is sent again that the server was too busy for (429, 503)."
+        default=0,
+        description="How often a request is sent again that the server was too busy for (429, 503).",
+        examples=[3],
+        json_schema_extra=unit("times"),
     )
     prewarm: Micros = Field(
-        default=0, description="Before the run, send small requests one by one for this long, unrecorded."
+        default=0,
+        description="Before the run, send small requests one by one for this long, unrecorded.",
+        examples=["10s"],
     )
     prometheus_urls: tuple[Name, ...] = Field(
-        default=(), description="Pages of the server's metrics, for every replica one."
+        default=(),
+        description="Pages of the server's metrics, for every replica one.",
+        examples=[["http://localhost:8000/metrics"]],
     )
 
     @classmethod

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, GetCoreSchemaHandler, GetJsonSchemaHandle
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from blis.spec.distributions import Distribution, length_findings
-from blis.spec.fields import Checked, Flag, duration, refusal, whole
+from blis.spec.fields import Checked, Flag, duration, refusal, unit, whole
 from blis.spec.strict import Finding, StrictModel, lookup, shown
 
 __all__ = ["MAX_ROUNDS", "Durations", "ReasoningSpec", "SessionSpec", "closed_loop_findings", "moved_session"]
@@ -77,17 +77,24 @@ class SessionSpec(StrictModel):
     """
 
     max_rounds: Annotated[Distribution, _ROUNDS] = Field(
-        description=f"Rounds of a session, 1 to {MAX_ROUNDS}: a number, or a distribution to draw each session's from."
+        description=f"Rounds of a session, 1 to {MAX_ROUNDS}: a number, or a distribution to draw each session's from.",
+        examples=[5, {"type": "exponential", "params": {"mean": 4, "max": 20}}],
+        json_schema_extra=unit("rounds"),
     )
     think_time_us: Durations | None = Field(
-        default=None, description="Time between an answer and the next round; none means at once, after 1 µs."
+        default=None,
+        description="Time between an answer and the next round; none means at once, after 1 µs.",
+        examples=["3s"],
     )
     context_growth: Literal["accumulate", "fixed"] = Field(
         default="accumulate",
         description="Whether a round's prompt repeats all inputs and outputs before it, or is its own input only.",
+        examples=["fixed"],
     )
     single_session: Flag = Field(
-        default=False, description="Whether there is one session only, which starts with the first arrival."
+        default=False,
+        description="Whether there is one session only, which starts with the first arrival.",
+        examples=[True],
     )
 
     @classmethod
@@ -101,9 +108,14 @@ class ReasoningSpec(StrictModel):
     """How much of each answer is reasoning that comes before the answer proper; it is part of the output's tokens."""
 
     reason_ratio_distribution: Annotated[Distribution, _RATIOS] | None = Field(
-        default=None, description="Share of a request's output tokens that is reasoning, in [0, 1]."
+        default=None,
+        description="Share of a request's output tokens that is reasoning, in [0, 1].",
+        examples=[{"type": "gaussian", "params": {"mean": 0.8, "std_dev": 0.1, "min": 0, "max": 1}}],
+        json_schema_extra=unit("none"),
     )
-    multi_turn: SessionSpec | None = Field(default=None, description="Another way to write the client's session.")
+    multi_turn: SessionSpec | None = Field(
+        default=None, description="Another way to write the client's session.", examples=[{"max_rounds": 5}]
+    )
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from blis.spec.fields import Flag, Micros, NonNegative, PositiveMicros
+from blis.spec.fields import Flag, Micros, NonNegative, PositiveMicros, unit
 from blis.spec.strict import Finding, StrictModel, is_number, lookup, shown
 
 __all__ = ["StageSpec", "stage_findings"]
@@ -21,10 +21,18 @@ class StageSpec(StrictModel):
     stages' clock, which shows the durations and pauses so far and stands still while a stage drains.
     """
 
-    rate: NonNegative = Field(description="Requests/s of all clients, or sessions/s of those that have sessions.")
-    duration: PositiveMicros = Field(description="How long requests arrive.")
-    drain: Flag = Field(default=False, description="Whether the next stage waits until nothing is in flight any more.")
-    pause: Micros = Field(default=0, description="Time without arrivals between this stage and the next.")
+    rate: NonNegative = Field(
+        description="Requests/s of all clients, or sessions/s of those that have sessions.",
+        examples=[5],
+        json_schema_extra=unit("requests/s"),
+    )
+    duration: PositiveMicros = Field(description="How long requests arrive.", examples=["60s"])
+    drain: Flag = Field(
+        default=False, description="Whether the next stage waits until nothing is in flight any more.", examples=[True]
+    )
+    pause: Micros = Field(
+        default=0, description="Time without arrivals between this stage and the next.", examples=["1s"]
+    )
 
 
 def stage_findings(raw: Mapping[str, Any]) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from blis.spec.fields import Flag, NonNegative, RealNumber
+from blis.spec.fields import Flag, NonNegative, RealNumber, unit
 from blis.spec.strict import Finding, StrictModel, shown
 
 __all__ = ["ValiditySpec"]
@@ -20,19 +20,33 @@ class ValiditySpec(StrictModel):
     """
 
     running: tuple[NonNegative, NonNegative] | None = Field(
-        default=None, description="Least and most sequences that ran at once in the traces it was fitted to."
+        default=None,
+        description="Least and most sequences that ran at once in the traces it was fitted to.",
+        examples=[[1, 64]],
+        json_schema_extra=unit("sequences"),
     )
     prompt_tokens: tuple[NonNegative, NonNegative] | None = Field(
-        default=None, description="Shortest and longest prompt in those traces."
+        default=None,
+        description="Shortest and longest prompt in those traces.",
+        examples=[[20, 4000]],
+        json_schema_extra=unit("tokens"),
     )
     context_tokens: tuple[NonNegative, NonNegative] | None = Field(
-        default=None, description="Least and most context of a step in those traces, all sequences together."
+        default=None,
+        description="Least and most context of a step in those traces, all sequences together.",
+        examples=[[20, 150_000]],
+        json_schema_extra=unit("tokens"),
     )
     async_scheduling: Flag | None = Field(
-        default=None, description="Whether the server was found to schedule asynchronously; none where unknown."
+        default=None,
+        description="Whether the server was found to schedule asynchronously; none where unknown.",
+        examples=[True],
     )
     covariance: tuple[tuple[RealNumber, ...], ...] | None = Field(
-        default=None, description="Covariance of the coefficients, alpha before beta, for prediction intervals."
+        default=None,
+        description="Covariance of the coefficients, alpha before beta, for prediction intervals.",
+        examples=[[[4.0, 0.1], [0.1, 0.02]]],
+        json_schema_extra=unit("µs²", span="of either sign; as many rows as columns"),
     )
 
     @classmethod

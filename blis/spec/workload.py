@@ -18,7 +18,7 @@ from blis.rng import DEFAULT_SEED
 from blis.spec.client import ClientSpec
 from blis.spec.cohort import CohortSpec
 from blis.spec.doubts import doubts
-from blis.spec.fields import Count, Micros, NonNegative
+from blis.spec.fields import Count, Micros, NonNegative, unit
 from blis.spec.located import Locate, load_yaml, nowhere, read_text
 from blis.spec.population import population_findings
 from blis.spec.servegen import ServeGenSpec
@@ -37,6 +37,13 @@ __all__ = [
 _ENDLESS = "set horizon or num_requests: with neither, the workload never ends"
 _OVERRIDE = "override"
 _WIDTH = 120
+_CLIENT = {
+    "id": "chat",
+    "rate_fraction": 1,
+    "arrival": {"process": "poisson"},
+    "input_distribution": {"type": "lognormal", "params": {"mu": 5.5, "sigma": 0.8}},
+    "output_distribution": {"type": "exponential", "params": {"mean": 150}},
+}
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -47,20 +54,45 @@ class WorkloadSpec(StrictModel):
     at its own ``rate`` and ServeGen data at the measured rates. The same spec and seed give the same requests.
     """
 
-    version: Version = Field(default=CURRENT_VERSION, description='Version of this format: "2"; "1" is upgraded.')
-    seed: Count = Field(default=DEFAULT_SEED, description="Seed of all random streams.")
+    version: Version = Field(
+        default=CURRENT_VERSION, description='Version of this format: "2"; "1" is upgraded.', examples=["2"]
+    )
+    seed: Count = Field(
+        default=DEFAULT_SEED, description="Seed of all random streams.", examples=[7], json_schema_extra=unit("none")
+    )
     category: Literal["language", "multimodal", "reasoning"] = Field(
-        default="language", description="Kind of requests."
+        default="language", description="Kind of requests.", examples=["reasoning"]
     )
-    aggregate_rate: NonNegative = Field(default=0.0, description="Requests/s of all clients; 0 means their own rates.")
-    num_requests: Count | None = Field(default=None, description="Arrivals stop after this many.")
+    aggregate_rate: NonNegative = Field(
+        default=0.0,
+        description="Requests/s of all clients; 0 means their own rates.",
+        examples=[20],
+        json_schema_extra=unit("requests/s"),
+    )
+    num_requests: Count | None = Field(
+        default=None, description="Arrivals stop after this many.", examples=[1000], json_schema_extra=unit("requests")
+    )
     horizon: Micros | None = Field(
-        default=None, description="Arrivals stop at this time; what is in flight then drains."
+        default=None, description="Arrivals stop at this time; what is in flight then drains.", examples=["10min"]
     )
-    clients: tuple[ClientSpec, ...] = Field(default=(), description="The clients; their order changes nothing.")
-    cohorts: tuple[CohortSpec, ...] = Field(default=(), description="Populations of clients that are alike.")
-    stages: tuple[StageSpec, ...] = Field(default=(), description="Total rates one after another; end the workload.")
-    servegen_data: ServeGenSpec | None = Field(default=None, description="Measured data; each chunk becomes a client.")
+    clients: tuple[ClientSpec, ...] = Field(
+        default=(), description="The clients; their order changes nothing.", examples=[[_CLIENT]]
+    )
+    cohorts: tuple[CohortSpec, ...] = Field(
+        default=(),
+        description="Populations of clients that are alike.",
+        examples=[[{**_CLIENT, "id": "people", "population": 500}]],
+    )
+    stages: tuple[StageSpec, ...] = Field(
+        default=(),
+        description="Total rates one after another; end the workload.",
+        examples=[[{"rate": 5, "duration": "60s"}, {"rate": 10, "duration": "60s"}]],
+    )
+    servegen_data: ServeGenSpec | None = Field(
+        default=None,
+        description="Measured data; each chunk becomes a client.",
+        examples=[{"path": "servegen-data", "span_end": 3600}],
+    )
 
     _text: str | None = PrivateAttr(None)
     _base_dir: Path = PrivateAttr(Path())

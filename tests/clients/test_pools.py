@@ -113,7 +113,11 @@ DISTRIBUTIONS: list[tuple[str, dict[str, Any]]] = [
     ("exponential", {"mean": 400}),
     ("exponential", {"mean": 400, "min": 100, "max": 500}),
     ("lognormal", {"mu": 6, "sigma": 0.8}),
+    ("lognormal", {"mu": 6, "sigma": 0.8, "min": 200, "max": 900}),
+    ("uniform", {"min": 3, "max": 4}),
+    ("uniform", {"min": 100, "max": 900}),
     ("pareto_lognormal", {"alpha": 2.5, "xm": 300, "mu": 6, "sigma": 0.5, "mix_weight": 0.3}),
+    ("pareto_lognormal", {"alpha": 2.5, "xm": 300, "mu": 6, "sigma": 0.5, "mix_weight": 0.3, "max": 450}),
     ("pareto_lognormal", {"alpha": 2.5, "xm": 300, "mu": 6, "sigma": 0, "mix_weight": 0.5}),
     ("empirical", {"100": 1, "200": 2, "900": 1}),
 ]

@@ -116,6 +116,25 @@ def test_lengths_are_those_it_draws(tmp_path: Path, lengths: dict[str, Any], dra
         assert np.percentile(ours, p) == pytest.approx(np.percentile(theirs, p), rel=0.05), p
 
 
+@pytest.mark.parametrize(
+    ("lengths", "params"),
+    [
+        ({"type": "uniform", "min": 0, "max": 800}, {"min": 1, "max": 800}),
+        (
+            {"type": "lognormal", "mean": 900, "std_dev": 400},
+            {"mu": 6.71226, "sigma": 0.424573, "min": 10, "max": 1024},
+        ),
+        ({"type": "normal", "mean": 300, "std_dev": 80}, {"mean": 300, "std_dev": 80, "min": 10, "max": 1024}),
+    ],
+)
+def test_what_has_a_formula_is_written_as_such(tmp_path: Path, lengths: dict[str, Any], params: dict[str, Any]) -> None:
+    shared = {"type": "shared_prefix", "shared_prefix": {"question_len": lengths}}
+    spec = converted(tmp_path, data=shared)
+    found = spec.clients[0].input_distribution
+    assert found.type == {"normal": "gaussian"}.get(lengths["type"], lengths["type"])
+    assert found.params.model_dump() == pytest.approx(params, rel=1e-4)
+
+
 def _lognormal(rng: np.random.Generator, mean: float, deviation: float) -> Any:
     square = np.log1p((deviation / mean) ** 2)
     return rng.lognormal(np.log(mean) - square / 2, np.sqrt(square), 100_000)

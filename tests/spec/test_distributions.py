@@ -33,15 +33,20 @@ def problems(kind: str, params: Any, base_dir: Path | str = ".") -> list[str]:
     return [f"{p.path.removeprefix('lengths.params').removeprefix('.')}: {p.message}" for p in caught.value.problems]
 
 
+NO_ENDS = {"min": None, "max": None}
+
+
 @pytest.mark.parametrize(
     ("kind", "params"),
     [
         ("gaussian", {"mean": 0.0, "std_dev": 0.0, "min": 0.0, "max": 0.0}),
         ("exponential", {"mean": 3.0, "min": None, "max": None}),
         ("exponential", {"mean": 3.0, "min": 3.0, "max": 3.0}),
-        ("lognormal", {"mu": -2.5, "sigma": 0.0}),
-        ("pareto_lognormal", {"alpha": 1e-9, "xm": 1e-9, "mu": 0.0, "sigma": 0.0, "mix_weight": 0.0}),
-        ("pareto_lognormal", {"alpha": 2.0, "xm": 50.0, "mu": 5.0, "sigma": 1.0, "mix_weight": 1.0}),
+        ("lognormal", {"mu": -2.5, "sigma": 0.0, "min": None, "max": None}),
+        ("lognormal", {"mu": -2.5, "sigma": 0.0, "min": 0.0, "max": 0.0}),
+        ("pareto_lognormal", {"alpha": 1e-9, "xm": 1e-9, "mu": 0.0, "sigma": 0.0, "mix_weight": 0.0, **NO_ENDS}),
+        ("pareto_lognormal", {"alpha": 2.0, "xm": 50.0, "mu": 5.0, "sigma": 1.0, "mix_weight": 1.0, **NO_ENDS}),
+        ("uniform", {"min": 0.0, "max": 0.0}),
         ("constant", {"value": 0.0}),
     ],
 )
@@ -65,6 +70,8 @@ def test_parameters_at_the_ends_of_their_ranges_are_taken(kind: str, params: dic
             for name, bad in [("alpha", 0), ("xm", -1), ("sigma", -1), ("mix_weight", 1.01), ("mix_weight", -0.01)]
         ),
         ("constant", {"value": 1}, "value", -1),
+        ("uniform", {"min": 1, "max": 2}, "min", -1),
+        ("uniform", {"min": 1, "max": 2}, "max", float("inf")),
     ],
 )
 def test_a_bad_parameter_is_named_with_its_value(kind: str, good: dict[str, Any], name: str, bad: float) -> None:
@@ -74,9 +81,18 @@ def test_a_bad_parameter_is_named_with_its_value(kind: str, good: dict[str, Any]
     assert text.endswith(f"found {bad}")
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "exponential"])
-def test_min_above_max_is_refused(kind: str) -> None:
-    params = {"mean": 1, "min": 3, "max": 2} | ({"std_dev": 1} if kind == "gaussian" else {})
+@pytest.mark.parametrize(
+    ("kind", "others"),
+    [
+        ("gaussian", {"mean": 1, "std_dev": 1}),
+        ("exponential", {"mean": 1}),
+        ("lognormal", {"mu": 1, "sigma": 1}),
+        ("pareto_lognormal", {"alpha": 1, "xm": 1, "mu": 1, "sigma": 1, "mix_weight": 0.5}),
+        ("uniform", {}),
+    ],
+)
+def test_min_above_max_is_refused(kind: str, others: dict[str, float]) -> None:
+    params = {**others, "min": 3, "max": 2}
     assert problems(kind, params) == ["min: must be at most max, which is 2; found 3"]
 
 

@@ -64,6 +64,7 @@ BEYOND_THE_SCHEMA = {
     "stages-and-others",
     "tag",
     "text-twice",
+    "uniform-from-zero",
     "v1-weibull-cv",
     "weibull-cv-above",
     "weibull-cv-below",
