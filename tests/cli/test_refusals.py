@@ -175,7 +175,7 @@ def test_an_unknown_flag(blis: Run) -> None:
         (("schema",), "Missing argument 'KIND'."),
         (
             ("schema", "wrkload"),
-            "schema: unknown kind 'wrkload' (did you mean 'workload'?); allowed: workload, deployment",
+            "schema: unknown kind 'wrkload' (did you mean 'workload'?); allowed: workload, deployment, server",
         ),
     ],
 )
