@@ -73,7 +73,8 @@ def kind(schema: Schema) -> str:
         return f"`{schema['const']}`"
     for key in ("anyOf", "oneOf"):
         if key in schema:
-            parts = [kind(option) for option in schema[key] if option.get("type") != "null"]
+            keys = {name: schema[name] for name in ("propertyNames", "minItems") if name in schema}
+            parts = [kind({**option, **keys}) for option in schema[key] if option.get("type") != "null"]
             return " or ".join(dict.fromkeys(parts))
     match schema.get("type"):
         case "array" if "prefixItems" in schema:
@@ -158,7 +159,9 @@ def definition(schema: Schema) -> str:
     parts = [f"{text}\n"] if text else []
     if "properties" in schema:
         parts.append(fields(schema))
-    for option in schema.get("anyOf", schema.get("oneOf", ())):
+    if "oneOf" in schema:
+        parts.append(f"One of {kind(schema).replace(' or ', ', ')}.\n")
+    for option in schema.get("anyOf", ()):
         if "properties" in option:
             parts.append(fields(option))
         elif option.get("type") != "null" and option.keys() != {"required"}:

@@ -39,6 +39,10 @@ class Keys:
         self.all: list[Key] = []
         queue = [(top, schema)]
         for holder, mapping in queue:
+            for name in _references({"oneOf": mapping.get("oneOf", ())}):
+                # A name for alternatives: each of them stands where it does.
+                self.ways.setdefault(name, self.ways[holder])
+                queue.append((name, self._definitions[name]))
             found = sorted(_keys(holder, mapping), key=lambda key: key.name not in key.required)
             self.all += found
             for key in found:
@@ -61,7 +65,7 @@ class Keys:
 def lacking(key: Key) -> list[str]:
     """What the schema doesn't tell about a key: its meaning, unit, default, range, or an example."""
     numbers = list(_numbers(key.schema, {}))
-    drawn = any(name in ("Gaussian", "Empirical") for name in _references(key.schema))
+    drawn = any(name == "Distribution" for name in _references(key.schema))
     told = {
         "meaning": bool(key.schema.get("description", "").strip()),
         "unit": all("x-unit" in number for number in numbers) and (not drawn or bool(_units(key.schema))),

@@ -19,6 +19,7 @@ from blis.spec.strict import Finding, StrictModel, is_number, lookup
 from blis.spec.words import shown
 
 __all__ = [
+    "DISTRIBUTIONS",
     "Constant",
     "ConstantParams",
     "Distribution",
@@ -196,6 +197,9 @@ Distribution = Annotated[
     Gaussian | Exponential | Lognormal | ParetoLognormal | Uniform | Constant | Empirical, Field(discriminator="type")
 ]
 """Any distribution; ``type`` tells which."""
+
+DISTRIBUTIONS = (Gaussian, Exponential, Lognormal, ParetoLognormal, Uniform, Constant, Empirical)
+"""Its members."""
 
 
 def length_findings(raw: Any) -> Iterator[Finding]:

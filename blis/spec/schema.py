@@ -16,8 +16,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
+from blis.spec.distributions import DISTRIBUTIONS
+
 __all__ = ["deployment_schema", "server_schema", "workload_schema"]
 
+_DISTRIBUTION = """Lengths, counts, times or shares that are drawn: ``type`` says how, ``params`` are its numbers.
+
+Lengths are rounded to whole tokens, at least 1, counts and times to whole numbers, at least 0, and shares are clipped
+to [0, 1]."""
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -60,7 +66,22 @@ class _Generator(GenerateJsonSchema):
 
 def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
     schema: dict[str, Any] = _tidy(model.model_json_schema(schema_generator=_Generator))
+    kinds = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in DISTRIBUTIONS]
+    if all(kind.__name__ in schema.get("$defs", {}) for kind in DISTRIBUTIONS):
+        schema = _named(schema, kinds, "#/$defs/Distribution")
+        schema["$defs"]["Distribution"] = {"description": _DISTRIBUTION, "oneOf": kinds}
     return {"$schema": _DRAFT, **schema, "title": title}
+
+
+def _named(node: Any, kinds: list[dict[str, Any]], reference: str) -> Any:
+    """Refer to the alternatives ``kinds`` by their name, in place of listing them wherever they stand."""
+    if isinstance(node, list):
+        return [_named(item, kinds, reference) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("oneOf") == kinds:
+        node = {"$ref": reference, **{key: value for key, value in node.items() if key != "oneOf"}}
+    return {key: _named(value, kinds, reference) for key, value in node.items()}
 
 
 def _tidy(node: Any) -> Any:

@@ -159,7 +159,7 @@ def test_what_is_left_out_is_missed() -> None:
     assert lacks(text) == []
     optional = {**text, "anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "null"}]}
     assert lacks({key: value for key, value in optional.items() if key != "type"}) == ["unit", "range"]
-    assert lacks({**text, "$ref": "#/$defs/Gaussian"}) == ["unit"]
+    assert lacks({**text, "$ref": "#/$defs/Distribution"}) == ["unit"]
 
 
 @pytest.mark.parametrize("data", examples("workload"))
