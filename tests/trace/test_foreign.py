@@ -87,6 +87,14 @@ class TestFormats:
         assert rows(read_any(path)) == [(1000, 5, 7)]
 
     @pytest.mark.parametrize("name", sorted(path.name for path in FOREIGN.iterdir()))
+    def test_what_editors_and_other_systems_add_changes_nothing(self, tmp_path: Path, name: str) -> None:
+        """A byte order mark, the line ends of Windows, and blank lines."""
+        lines = (FOREIGN / name).read_text().splitlines()
+        path = tmp_path / name
+        path.write_bytes("\r\n".join(["\ufeff" + lines[0], "", *lines[1:], "  ", "", ""]).encode())
+        assert read_any(path) == read_any(FOREIGN / name)
+
+    @pytest.mark.parametrize("name", sorted(path.name for path in FOREIGN.iterdir()))
     def test_a_converted_trace_is_the_same(self, tmp_path: Path, name: str) -> None:
         trace = read_any(FOREIGN / name)
         trace.write(tmp_path / "converted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def read_mooncake(path: Path) -> Trace:
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
+                if number == 1:
+                    line = line.removeprefix(BOM_UTF8)
                 if not line.strip():
                     continue
                 try:

@@ -68,7 +68,7 @@ def microseconds(seconds: float) -> int:
 
 
 def records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Each record of a CSV file that isn't empty, with the number of the line it begins on.
+    """Each record of a CSV file that isn't blank, with the number of the line it begins on.
 
     Raises:
         TraceError: where the file can't be read as CSV.
@@ -79,7 +79,7 @@ def records(path: Path) -> Iterator[tuple[int, list[str]]]:
             reader = csv.reader(file, strict=True)
             for row in reader:
                 line += 1
-                if row:
+                if len(row) > 1 or (row and row[0].strip()):
                     yield line, row
                 line = reader.line_num
     except UnicodeDecodeError:
