@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 from blis.clients.profiles import active_windows, timetable
 from blis.clients.rates import END_OF_TIME_US, RateProfile, shared_profiles
+from blis.convert.names import Names
 from blis.errors import BlisError
 from blis.spec.client import ClientSpec
 from blis.spec.cohort import CohortSpec
@@ -28,7 +28,8 @@ def compose(workloads: Mapping[str, WorkloadSpec], warn: Callable[[str], None]) 
 
     Every client or cohort sends at the rate it has in its own workload: shares of an aggregate rate become rates in
     requests/s, over time where windows change them. Clients of one id, and prefix groups of one name, in several
-    workloads are different ones, and get their workload's name before theirs. The horizon is the longest; clients of a
+    workloads are different ones, and get their workload's name before theirs (:mod:`blis.convert.names`). The horizon
+    is the longest; clients of a
     workload with a shorter one stop there. Where no workload has a horizon, their numbers of requests are added up. The
     seed is the first one's; since a client's draws go by the seed and its id, clients that keep both send the very same
     requests.
@@ -47,12 +48,12 @@ def compose(workloads: Mapping[str, WorkloadSpec], warn: Callable[[str], None]) 
         if any(stage.drain for stage in spec.stages[:-1]):
             raise BlisError(f"{name}: its stages drain, and when one is over only a server can tell: leave drain out")
     ends = _ends(workloads, warn)
-    ids, groups = (_in_several(workloads, key) for key in ("id", "prefix_group"))
+    names = Names(workloads)
     senders: dict[str, list[Fields]] = {"clients": [], "cohorts": []}
     for name, spec in workloads.items():
         for sender, fields in _senders(spec, ends.get("horizon")):
             kind = "cohorts" if isinstance(sender, CohortSpec) else "clients"
-            senders[kind].append(_renamed(fields, name, ids, groups))
+            senders[kind].append(fields | names.of(name, sender))
     categories = [spec.category for spec in workloads.values()]
     category = next((one for one in ("multimodal", "reasoning") if one in categories), "language")
     data = {"version": "2", "seed": seed, "category": category, **ends, **senders}
@@ -79,22 +80,6 @@ def _horizon(spec: WorkloadSpec) -> int | None:
     if spec.horizon is None and spec.num_requests is None and data is not None and data.span_end is not None:
         return round((data.span_end - data.span_start) * US_PER_S)
     return spec.horizon
-
-
-def _in_several(workloads: Mapping[str, WorkloadSpec], key: str) -> set[str]:
-    """Return the names that clients or cohorts of more than one workload have."""
-    counts = Counter(
-        name for spec in workloads.values() for name in {getattr(sender, key) for sender in spec.senders} if name
-    )
-    return {name for name, count in counts.items() if count > 1}
-
-
-def _renamed(client: Fields, name: str, ids: set[str], groups: set[str]) -> Fields:
-    if client["id"] in ids:
-        client["id"] = f"{name}-{client['id']}"
-    if client.get("prefix_group") in groups:
-        client["prefix_group"] = f"{name}-{client['prefix_group']}"
-    return client
 
 
 def _senders(spec: WorkloadSpec, horizon: int | None) -> Iterator[tuple[ClientSpec, Fields]]:

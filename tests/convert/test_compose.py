@@ -94,6 +94,29 @@ def test_names_in_several_files_are_different_ones() -> None:
     ]
 
 
+def test_new_names_are_nobody_elses() -> None:
+    """Neither those of the files, nor those that other clients have got, nor those of members or chunks."""
+    docs = {"prefix_group": "docs", "prefix_length": 10}
+    people = client("web", rate=1, population=3)
+    one = spec(client("x", rate=1, **docs), client("b-x", rate=1, prefix_group="b-docs", prefix_length=20))
+    other = spec(client("x", rate=1, **docs), client("y", rate=1, **docs), client("web-1", rate=1))
+    third = spec(client("y", rate=1), cohorts=[people, client("y-web", rate=1, population=2)])
+    whole = composed(a=one, b=other, c=third)
+    assert [(one.id, one.prefix_group) for one in whole.senders] == [
+        ("a-x", "a-docs"),
+        ("b-x", "b-docs"),
+        ("b-2-x", "b-2-docs"),
+        ("b-y", "b-2-docs"),
+        ("b-web-1", ""),
+        ("c-y", ""),
+        ("web", ""),
+        ("y-web", ""),
+    ]
+    lone = spec(client("web-0", rate=1), client("c-web-0", rate=1))
+    both = composed(lone=lone, c=spec(cohorts=[people]), d=spec(cohorts=[people]))
+    assert [one.id for one in both.senders] == ["lone-web-0", "c-web-0", "c-2-web", "d-web"]
+
+
 def test_a_shorter_workload_stops_at_its_horizon() -> None:
     windows = {"windows": [{"start_us": 0, "end_us": "8s"}, {"start_us": "20s", "end_us": "25s"}]}
     short = spec(client("x", rate=5), client("y", rate=5, lifecycle=windows), horizon="10s")
@@ -176,6 +199,8 @@ def test_servegen_data(repository: Any) -> None:
     cut = composed(data=short, mine=spec(client("x", rate=1), horizon="100s"))
     assert cut.servegen_data is not None
     assert cut.servegen_data.span_end == 50
+    clash = spec(client("chunk-0", rate=1), client("chunk", rate=1))
+    assert [one.id for one in composed(data=only, mine=clash).senders] == ["mine-chunk-0", "chunk"]
     for workloads, message in (
         ({"a": only, "b": only}, "a and b both have ServeGen data"),
         ({"a": workload_from_dict({"servegen_data": data, "aggregate_rate": 3})}, "a: an aggregate_rate scales its"),
