@@ -57,8 +57,8 @@ def members(cohort: CohortSpec, profile: Profile, seed: int) -> Iterator[Member]
     own_pool = shared is not None and cohort.prefix_sharing == "per_member"
     own_prefix = cohort.prefix_sharing == "per_member" and bool(facts.prefix_group)
     for number, (gap, start) in enumerate(zip(gaps.tolist(), starts.tolist(), strict=True)):
-        group = f"{facts.prefix_group}/{number}" if own_prefix else facts.prefix_group
         identity = member_id(cohort.id, number)
+        group = f"{facts.prefix_group}/{identity}" if own_prefix else facts.prefix_group
         pool = PromptPool(cohort, identity, seed) if own_pool else shared
         own = replace(facts, client_id=identity, prefix_group=group)
         # A microsecond early, so that a process that starts then is there before its first arrival.

@@ -57,12 +57,14 @@ def test_members_are_clients(record: Record, cohort: Client) -> None:
 def test_prefixes_of_their_own(record: Record, cohort: Client) -> None:
     made = cohort(3, prefix_group="docs", prefix_length=7, prefix_sharing="per_member")
     sent = record({"horizon": "1s", "cohorts": [made]})
-    assert {request.segments[0] for request in sent} == {("docs/0", 7), ("docs/1", 7), ("docs/2", 7)}
+    assert {request.segments[0] for request in sent} == {("docs/web-0", 7), ("docs/web-1", 7), ("docs/web-2", 7)}
     assert {(request.client.client_id[-1], request.client.prefix_group[-1]) for request in sent} == {
         ("0", "0"),
         ("1", "1"),
         ("2", "2"),
     }
+    both = record({"horizon": "1s", "cohorts": [made, {**made, "id": "app"}]})
+    assert len({request.segments[0] for request in both}) == 6, "members of two cohorts don't share a prefix either"
 
 
 def test_a_member_depends_on_its_name_alone(record: Record, cohort: Client, client: Client) -> None:
