@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,13 @@ from blis.spec.arrival import CV_RANGES
 from blis.spec.client import ClientSpec
 from blis.spec.multimodal import MEDIA
 from blis.spec.workload import WorkloadSpec, workload_from_dict
-from blis.trace import MISSING, Trace
+from blis.trace import MISSING, Trace, TraceHeader, facts_for
 
 __all__ = ["fit_spec"]
 
 Rows = npt.NDArray[np.intp]
 Data = dict[str, Any]
+Facts = TypeVar("Facts")
 
 _LEAST_CV = 0.01
 _SLO_CLASSES = get_args(ClientSpec.model_fields["slo_class"].annotation)
@@ -38,8 +39,9 @@ def fit_spec(trace: Trace, *, clients: int = 50, lengths: Method = "empirical") 
     one id that differ in tenant, class, model or prefix are clients of their own): its rate, over time where that
     clearly changes; the process that fits its gaps best, with the cv they have; its lengths as ``empirical``
     distributions or ``fitted`` ones; its prefix, timeout, cap, reasoning and modalities. Rounds of sessions make
-    sessions, of as many rounds, with the time between answer and next round as think time. All other clients of a class
-    are pooled into one, whose inputs hold the prefixes, too.
+    sessions, of as many rounds, with the time between answer and next round as think time. All other clients of a
+    class, a model and a prefix are pooled into one, those with sessions apart; where they too are less than 0.5 %, all
+    of a class are, as single requests whose inputs hold what came before.
 
     What arrived because something was answered is taken as it came, except for the rounds of sessions; prompts that
     share anything but a named prefix, as those of Mooncake traces do, are taken as new ones. The parts are those of
@@ -51,11 +53,13 @@ def fit_spec(trace: Trace, *, clients: int = 50, lengths: Method = "empirical") 
     requests = Requests(trace)
     if not len(requests):
         raise BlisError("the trace has no requests, so there is nothing to fit a workload to")
-    groups = _groups(requests)
-    large = sum(len(rows) >= _SMALLEST * len(requests) for rows in groups)
-    apart, pooled = groups[: min(clients, large)], groups[min(clients, large) :]
-    described = [_client(requests, rows, lengths, trace) for rows in apart]
-    described += [_pool(requests, rows, lengths) for rows in _by_class(requests, pooled)]
+    groups, least = _groups(requests), _SMALLEST * len(requests)
+    large = min(clients, sum(len(rows) >= least for rows in groups))
+    described = [_client(requests, rows, lengths, trace.header) for rows in groups[:large]]
+    alike = _alike(requests, groups[large:])
+    described += [_client(requests, rows, lengths, trace.header, pooled=True) for rows in alike if len(rows) >= least]
+    rest = [rows for rows in alike if len(rows) < least]
+    described += [_pool(requests, rows, lengths) for rows in _by_class(requests, rest)]
     found = list(_with_ids(described))
     return workload_from_dict({"version": "2", "horizon": _horizon(requests), "clients": found})
 
@@ -67,12 +71,27 @@ def _horizon(requests: Requests) -> int:
 
 def _groups(requests: Requests) -> list[Rows]:
     """Return the rows of each client, the busiest first."""
-    key = np.zeros(len(requests), np.int64)
-    for text in (requests.client, requests.tenant, requests.slo_class, requests.model, requests.prefix):
-        key = np.unique(key * len(text.words) + text.codes, return_inverse=True)[1]
-    order = np.argsort(key, kind="stable")
-    found = np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
+    texts = (requests.client, requests.tenant, requests.slo_class, requests.model, requests.prefix)
+    found = _equal(np.arange(len(requests)), *(text.codes for text in texts))
     return sorted(found, key=len, reverse=True)
+
+
+def _alike(requests: Requests, groups: list[Rows]) -> list[Rows]:
+    """Return the rows of all ``groups`` by what they are like, whoever sent them."""
+    if not groups:
+        return []
+    texts = (requests.slo_class, requests.model, requests.prefix)
+    return _equal(np.sort(np.concatenate(groups)), *(text.codes for text in texts), requests.in_session)
+
+
+def _equal(rows: Rows, *columns: npt.NDArray[Any]) -> list[Rows]:
+    """Split ``rows``, in order, where any of some columns of all rows differ."""
+    key = np.zeros(len(rows), np.int64)
+    for column in columns:
+        values = np.unique(column[rows], return_inverse=True)[1]
+        key = np.unique(key * (int(values.max()) + 1) + values, return_inverse=True)[1]
+    order = np.argsort(key, kind="stable")
+    return [rows[places] for places in np.split(order, np.flatnonzero(np.diff(key[order])) + 1)]
 
 
 def _by_class(requests: Requests, groups: list[Rows]) -> Iterator[Rows]:
@@ -97,14 +116,16 @@ def _with_ids(described: list[Data]) -> Iterator[Data]:
         yield client
 
 
-def _client(requests: Requests, rows: Rows, lengths: Method, trace: Trace) -> Data:
+def _client(requests: Requests, rows: Rows, lengths: Method, header: TraceHeader, *, pooled: bool = False) -> Data:
+    """Describe the requests of one client, or of several that are alike, ``pooled``, as one."""
     first = int(rows[0])
-    name = requests.client.words[requests.client.codes[first]]
+    slo_class, tenants = _slo_class(requests, first), np.unique(requests.tenant.codes[rows])
+    names = [requests.client.words[code] for code in np.unique(requests.client.codes[rows])]
     prefix = requests.prefix.words[requests.prefix.codes[first]]
     data: Data = {
-        "id": name or _NOBODY,
-        "tenant_id": requests.tenant.words[requests.tenant.codes[first]],
-        "slo_class": _slo_class(requests, first),
+        "id": _pooled_id(slo_class) if pooled else names[0] or _NOBODY,
+        "tenant_id": requests.tenant.words[tenants[0]] if len(tenants) == 1 else "",
+        "slo_class": slo_class,
         "model": requests.model.words[requests.model.codes[first]],
         "streaming": bool(requests.streaming[first]),
         **_arrivals(requests, rows[requests.opening[rows]]),
@@ -114,21 +135,32 @@ def _client(requests: Requests, rows: Rows, lengths: Method, trace: Trace) -> Da
         data |= {"prefix_group": prefix, "prefix_length": length}
     if requests.in_session[first]:
         data["session"] = _session(requests, rows)
-    header = trace.header
-    if name in header.slo_targets:
-        data["slo_targets"] = header.slo_targets[name].model_dump(exclude_none=True)
-    if name in header.network:
-        data["network"] = header.network[name].model_dump(
-            include={"rtt_ms", "bandwidth_mbps", "jitter_ms"}, exclude_none=True
-        )
+    if (targets := _common(header.slo_targets, names)) is not None:
+        data["slo_targets"] = targets.model_dump(exclude_none=True)
+    if (network := _common(header.network, names)) is not None:
+        facts = network.model_dump(exclude_none=True)
+        sizes = {key: facts.pop(key) for kind in MEDIA if (key := f"{kind}_bytes_per_token") in facts}
+        data["network"] = facts
+        media = data.get("multimodal", {})
+        media |= {key: size for key, size in sizes.items() if key.replace("bytes_per_token", "distribution") in media}
     return data
 
 
+def _common(facts: Mapping[str, Facts], names: list[str]) -> Facts | None:
+    """Return what a header says of all clients of these names, None where it isn't the same."""
+    first = facts_for(facts, names[0])
+    return first if all(facts_for(facts, name) == first for name in names) else None
+
+
+def _pooled_id(slo_class: str) -> str:
+    return f"{_OTHERS}-{slo_class}" if slo_class else _OTHERS
+
+
 def _pool(requests: Requests, rows: Rows, lengths: Method) -> Data:
-    """Describe requests of many clients as one."""
+    """Describe requests that have no more than their class in common as one client's."""
     slo_class = _slo_class(requests, int(rows[0]))
     return {
-        "id": f"{_OTHERS}-{slo_class}" if slo_class else _OTHERS,
+        "id": _pooled_id(slo_class),
         "slo_class": slo_class,
         **_arrivals(requests, rows),
         **_contents(requests, rows, requests.prompt_tokens, lengths),

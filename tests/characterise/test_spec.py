@@ -155,6 +155,42 @@ def test_many_clients_are_pooled_by_class() -> None:
     assert len(everyone.clients) == 2
 
 
+def test_cohorts_keep_their_prefix_sessions_and_network() -> None:
+    """Each member sends less than 0.5 %: together they are one client, of the kind they are."""
+    network = {"rtt_ms": 20, "bandwidth_mbps": 10}
+    people = {
+        **client("people", 20, prefix_group="p", prefix_length=500, tenant_id="t", slo_targets={"ttft_us": 90_000}),
+        "network": network,
+        "population": 900,
+    }
+    chats = {**client("chats", 3, slo_class="batch", session={"max_rounds": 4}), "population": 300}
+    one, other, spec = both({"horizon": "600s", "cohorts": [people, chats]})
+    assert_alike(one, other)
+    assert len(np.unique(other.session.codes[other.in_session])) == pytest.approx(1800, rel=0.1)
+    fitted = {client.id: client for client in spec.clients}
+    assert set(fitted) == {"others", "others-batch"}
+    assert (fitted["others"].prefix_group, fitted["others"].prefix_length) == ("p", 500)
+    assert fitted["others"].tenant_id == "t"
+    assert fitted["others"].network is not None
+    assert (fitted["others"].network.rtt_ms, fitted["others"].network.bandwidth_mbps) == (20, 10)
+    assert fitted["others"].slo_targets is not None
+    assert fitted["others-batch"].session is not None
+    few, _, spec = both({"horizon": "100s", "cohorts": [{**people, "population": 2}]})
+    assert len(few) > 1000
+    assert [one.id for one in spec.clients] in (["people-0", "people-1"], ["people-1", "people-0"])
+    assert all(one.network is not None and one.slo_targets is not None for one in spec.clients)
+
+
+def test_sizes_of_uploads_are_kept() -> None:
+    pictures = {"image_distribution": EXPONENTIAL, "image_bytes_per_token": 250}
+    _, _, spec = both({"horizon": "60s", "clients": [client("a", 5, multimodal=pictures, network={"rtt_ms": 3})]})
+    (fitted,) = spec.clients
+    assert fitted.multimodal is not None
+    assert fitted.multimodal.image_bytes_per_token == 250
+    assert fitted.network is not None
+    assert fitted.network.rtt_ms == 3
+
+
 def test_a_trace_of_another_tool() -> None:
     trace = Trace.from_columns(
         {
