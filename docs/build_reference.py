@@ -330,11 +330,23 @@ def parameter(item: Any) -> tuple[str, ...]:
     return (f"`{names}`", value, item.help or "")
 
 
+def scenarios_page() -> str:
+    """The scenarios that come with blis, and why they are as they are."""
+    from blis.spec.scenarios import SCENARIOS, about
+
+    introduction = (
+        "# Scenarios\n\nTypical kinds of traffic. `blis simulate --workload NAME` runs one, at its own rate"
+        " or at `--rate`, and `blis convert preset NAME` writes it as a file to change.\n"
+    )
+    return "\n".join([introduction, *(f"## {name}\n\n{about(name)}\n" for name in SCENARIOS)])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "workload.md": workload_page,
     "deployment.md": deployment_page,
     "server.md": server_page,
     "catalogue.md": catalogue_page,
+    "scenarios.md": scenarios_page,
     "cli.md": cli_page,
 }
 
