@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from blis.calibration.bend import bent, knee
 from blis.calibration.configuration import with_server_facts
 from blis.calibration.exposure import fit_exposures, occupancy
 from blis.calibration.observed import Observed, observed
@@ -20,7 +21,7 @@ from blis.calibration.regress import Estimate, regress
 from blis.calibration.scheduling import Membership, combined, membership
 from blis.calibration.steps import Steps, reconstruct
 from blis.errors import BlisError
-from blis.latency.fitted import ALPHA, BETA
+from blis.latency.fitted import ALPHA, BETA, KNEE
 from blis.spec.deployment import DeploymentSpec
 from blis.trace import Trace
 
@@ -33,6 +34,7 @@ _FEWEST_REQUESTS = 30
 _MOSTLY = 0.9
 _FORMS: dict[str, tuple[int, ...]] = {"fitted": (0, 1, 2, 3, 4, 5), "alpha-beta": (0, 3, 1)}
 """The columns of a step's features that each form of model has, in the order of its coefficients."""
+_DECODES = 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Fit:
     """A latency model and how it was found.
 
     ``form`` is fitted or alpha-beta, ``alpha`` and ``beta`` its coefficients. ``estimate`` has one entry per name of
-    :data:`blis.latency.fitted.BETA` that the form has, in the order of ``beta``. ``method`` is chunk-times or
+    :data:`blis.latency.fitted.BETA` that the form has, in the order of ``beta``, and one more where the time per
+    decoding sequence changes at ``knee`` (None: it doesn't). ``method`` is chunk-times or
     exposures; ``steps`` counts the steps that were seen, ``on_time`` is the share of requests with a step per token
     (None without chunk times). ``scheduling`` says whether the server schedules asynchronously. ``ranges`` are
     [least, most] of what the traces had of sequences at once, prompt tokens and context tokens. ``warnings`` tell
@@ -74,6 +77,7 @@ class Fit:
     scheduling: Membership | None
     ranges: dict[str, tuple[float, float]]
     deployment: DeploymentSpec
+    knee: float | None = None
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -87,15 +91,16 @@ class Fit:
         if self.async_scheduling is not None:
             validity["async_scheduling"] = self.async_scheduling
         validity["covariance"] = self.covariance().tolist()
-        coefficients = {"alpha": list(self.alpha), "beta": list(self.beta)}
+        beta = list(self.beta) if self.knee is None else [*self.beta, self.knee]
+        coefficients = {"alpha": list(self.alpha), "beta": beta}
         return {"model": self.form, "coefficients": coefficients, "validity": validity}
 
     def covariance(self) -> FloatArray:
-        """Covariance of alpha and beta, one after the other, shape (a + b, a + b), in µs^2."""
-        size = len(self.alpha)
-        whole = np.zeros((size + len(self.beta), size + len(self.beta)))
+        """Covariance of alpha and beta, one after the other, shape (a + b,) * 2, in µs^2; a knee counts as certain."""
+        size, steps = len(self.alpha), len(self.beta)
+        whole = np.zeros((size + steps + (self.knee is not None),) * 2)
         whole[0, 0] = self.overhead.error_us**2
-        whole[size:, size:] = self.estimate.covariance
+        whole[size : size + steps, size : size + steps] = self.estimate.covariance
         return whole
 
 
@@ -122,17 +127,19 @@ def fit(
     config = server.resolve()[0]
     parts = [part.until(share) for trace in traces for part in observed(trace, config)]
     columns = _FORMS[form]
+    turn: float | None = None
     seen: list[Steps] = []
     if chunk_times and all(part.chunks is not None for part in parts):
         seen = [reconstruct(part.chunks, part.requests, part.budget) for part in parts if part.chunks is not None]
         counted = [steps.usable & (steps.end_us <= part.end_us) for part, steps in zip(parts, seen, strict=True)]
         features = np.concatenate([steps.features()[own] for steps, own in zip(seen, counted, strict=True)])
         durations = np.concatenate([steps.duration_us[own] for steps, own in zip(seen, counted, strict=True)])
-        estimate = regress(features[:, columns], durations, [BETA[column] for column in columns])
+        origins = np.repeat(np.arange(len(seen)), [int(own.sum()) for own in counted])
+        estimate, turn = _regressed(features[:, columns], durations, origins, form)
     else:
         estimate = fit_exposures(parts, columns)
     beta = np.zeros(len(BETA))
-    beta[list(columns)] = estimate.values
+    beta[list(columns)] = estimate.values[: len(columns)]
     scheduling = _scheduling(parts, seen)
     overhead = _overhead(parts, beta, scheduling)
     result = Fit(
@@ -148,8 +155,21 @@ def fit(
         scheduling=scheduling,
         ranges=_ranges(parts),
         deployment=server,
+        knee=turn,
     )
     return replace(result, warnings=tuple(_doubts(result, len(traces))))
+
+
+def _regressed(
+    features: FloatArray, durations: FloatArray, traces: npt.NDArray[np.int64], form: str
+) -> tuple[Estimate, float | None]:
+    """Return the coefficients of the steps, and the knee of what decoding sequences cost, if there is one."""
+    names = [BETA[column] for column in _FORMS[form]]
+    enough = form == "fitted" and len(durations) > features.shape[1]
+    turn = knee(features, durations, traces, _DECODES) if enough else None
+    if turn is None:
+        return regress(features, durations, names), None
+    return regress(bent(features, _DECODES, turn), durations, [*names, KNEE[0]]), turn
 
 
 def _server(deployment: DeploymentSpec | None, trace: Trace) -> DeploymentSpec:

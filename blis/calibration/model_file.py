@@ -37,6 +37,7 @@ def model_text(model: Fit, sources: Sequence[str], errors: Mapping[str, Any]) ->
         "residual_spread": _short(estimate.scale),
         "condition_number": _short(estimate.condition),
         "coefficients": {ALPHA[0]: overhead, **coefficients},
+        "knee_at_decoding_sequences": model.knee,
         "scheduling": _scheduling(model),
         "prediction_errors": dict(errors) or None,
         "warnings": list(model.warnings) or None,

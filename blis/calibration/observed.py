@@ -12,8 +12,9 @@ import numpy.typing as npt
 from blis.calibration.steps import Requests
 from blis.errors import BlisError
 from blis.spec.instance import InstanceConfig
-from blis.trace import MISSING, Status, Trace
+from blis.trace import Status, Trace
 from blis.trace.chunks import ChunkTimes
+from blis.trace.reuse import cached_tokens, recorded_prompts
 
 __all__ = ["Observed", "observed"]
 
@@ -66,8 +67,8 @@ def observed(trace: Trace, config: InstanceConfig) -> list[Observed]:
             "the trace has no completed, streamed request with times and tokens: observe with streaming, and check its"
             " statuses with blis metrics"
         )
-    prompt = _prompts(trace)
-    requests = Requests(sent, prompt, _cached(trace, prompt, config.block_size), trace.column("output_tokens"))
+    cached = cached_tokens(trace, config.block_size)
+    requests = Requests(sent, recorded_prompts(trace), cached, trace.column("output_tokens"))
     instances, _ = trace.categories("instance")
     ids = trace.column("request_id")
     return [
@@ -102,44 +103,6 @@ def _part(
         config.max_num_seqs,
         int(last[order].max()),
     )
-
-
-def _prompts(trace: Trace) -> IntArray:
-    """Whole prompts: as the server counted them, else as recorded, else prefix and own part."""
-    own = trace.column("input_tokens") + np.maximum(trace.column("prefix_length"), 0)
-    prompt = trace.column("prompt_tokens")
-    counted = trace.column("server_input_tokens")
-    prompts: IntArray = np.where(counted > 0, counted, np.where(prompt != MISSING, prompt, own))
-    return prompts
-
-
-def _cached(trace: Trace, prompt: IntArray, block: int) -> IntArray:
-    """Tokens of each prompt that were in the prefix cache: as recorded, else as a cache that forgets nothing has them.
-
-    A prefix is in the cache from the second request of its group on, a session's context from its second round on.
-    """
-    recorded = trace.column("cached_tokens")
-    if (recorded != MISSING).any():
-        known_tokens: IntArray = np.maximum(recorded, 0)
-        return known_tokens
-    shared = np.zeros(len(trace), np.int64)
-    prefix = np.maximum(trace.column("prefix_length"), 0)
-    groups, _ = trace.categories("prefix_group")
-    order = np.argsort(trace.column("send_time_us"), kind="stable")
-    seen: set[int] = set()
-    context: dict[str, int] = {}
-    sessions = trace.column("session_id")
-    outputs = np.maximum(trace.column("output_tokens"), 0)
-    for at in order.tolist():
-        group, session = int(groups[at]), str(sessions[at])
-        known = int(prefix[at]) if group in seen else 0
-        if prefix[at]:
-            seen.add(group)
-        if session:
-            known = max(known, min(context.get(session, 0), int(prompt[at])))
-            context[session] = int(prompt[at] + outputs[at])
-        shared[at] = min(known, int(prompt[at]) - 1) // block * block
-    return shared
 
 
 def _on_time(chunks: ChunkTimes) -> ChunkTimes:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from blis.errors import BlisError
 
-__all__ = ["Estimate", "regress"]
+__all__ = ["Estimate", "nnls_of", "regress", "settle"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def regress(features: FloatArray, durations: FloatArray, names: Sequence[str]) -
     observed = durations + _TRUNCATION_US
     varies = np.ptp(features, axis=0) > 0
     varies[0] = True
-    kept, values = _settle(features, observed, varies)
+    kept, values = settle(features, observed, varies)
     free = values > 0
     covariance = np.zeros((len(values), len(values)))
     predicted = np.maximum(features @ values, 1.0)
@@ -105,12 +105,10 @@ def regress(features: FloatArray, durations: FloatArray, names: Sequence[str]) -
     )
 
 
-def _settle(
+def settle(
     features: FloatArray, observed: FloatArray, varies: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.bool_], FloatArray]:
-    """Return which steps count, and the coefficients."""
-    from scipy.optimize import nnls
-
+    """Return which steps count, shape (m,), and the coefficients of the columns, 0 where they don't vary."""
     kept = np.ones(len(observed), np.bool_)
     predicted = np.full(len(observed), float(np.median(observed)))
     values = np.zeros(features.shape[1])
@@ -123,7 +121,7 @@ def _settle(
         squared = design.T @ design
         target = design.T @ (observed[kept] * root)
         new = np.zeros_like(values)
-        new[varies] = _nnls(nnls, squared, target) / scale[varies]
+        new[varies] = nnls_of(squared, target) / scale[varies]
         settled = np.allclose(new, values, rtol=1e-9, atol=0)
         values = new
         predicted = np.maximum(features @ values, 1.0)
@@ -135,12 +133,14 @@ def _settle(
     return kept, values
 
 
-def _nnls(nnls: object, squared: FloatArray, target: FloatArray) -> FloatArray:
+def nnls_of(squared: FloatArray, target: FloatArray) -> FloatArray:
     """Minimise b' squared b - 2 target' b over b >= 0."""
+    from scipy.optimize import nnls
+
     vectors, sizes, _ = np.linalg.svd(squared)
     big = sizes > sizes[0] * 1e-13
     root = np.sqrt(sizes[big])
-    solution: FloatArray = nnls(root[:, None] * vectors[:, big].T, (vectors[:, big].T @ target) / root)[0]  # type: ignore[operator]
+    solution: FloatArray = nnls(root[:, None] * vectors[:, big].T, (vectors[:, big].T @ target) / root)[0]
     return solution
 
 

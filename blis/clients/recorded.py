@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from blis.clients.links import NOBODY, Links, contexts, growing, lean
 from blis.errors import BlisError
-from blis.request import ClientFacts, Parts, Request, Segment
+from blis.request import ANSWER, ClientFacts, Parts, Request, Segment
 from blis.trace import MISSING, FinishReason, Status, TextColumn, Trace
+from blis.trace.reuse import answers_come_back
 
 __all__ = ["UNKNOWN_PREFIX_TOKENS", "RecordedRequests", "is_status", "output_lengths", "sessions"]
 
@@ -67,6 +68,7 @@ class RecordedRequests:
         self._parts = parts if any(part.any() for part in parts) else None
         self._table = trace.segments
         self._places = None if trace.segments is None else trace.segments.places(trace.column("request_id"))
+        self._end = () if answers_come_back(trace) else (ANSWER,)
         self._prompt, self._grows = self._prompts(trace, links, order, warn)
 
     def request(self, row: int, now: int, grown: int = 0) -> Request:
@@ -116,7 +118,8 @@ class RecordedRequests:
         """A prompt as the columns tell it, the counterpart of :func:`blis.request.plain`."""
         prefix = self._prefix.item(row)
         rest = (self._session_words[self._session.item(row)] if grows else None, prompt - prefix)
-        return ((self._client(row).prefix_group, prefix), rest) if prefix else (rest,)
+        end = self._end if grows else ()
+        return ((self._client(row).prefix_group, prefix), rest, *end) if prefix else (rest, *end)
 
     def _multimodal(self, row: int) -> Parts | None:
         if self._parts is None:

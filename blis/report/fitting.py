@@ -76,6 +76,8 @@ def _facts(model: Fit) -> Facts:
         ("Condition number", number(estimate.condition)),
         ("Overhead", f"from {plural(model.overhead.requests, 'request')} ({model.overhead.source})"),
     ]
+    if model.knee is not None:
+        facts.append(("Knee", f"a decoding sequence costs more beyond {number(model.knee)} of them"))
     if model.scheduling is not None:
         found = model.scheduling
         word = _SCHEDULING[found.asynchronous]

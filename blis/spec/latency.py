@@ -31,7 +31,7 @@ __all__ = [
 LatencyModelName = Literal["trained-physics", "roofline", "alpha-beta", "physics", "fitted"]
 _NAMES = get_args(LatencyModelName)
 
-_COEFFICIENTS = {
+_COEFFICIENTS: dict[str, dict[str, tuple[int, str]]] = {
     "trained-physics": {
         "alpha": (3, "queueing us, end of request us, overhead us per output token"),
         "beta": (11, "B1a, B1b, B2a, B2b, B3, B4, B5, B6, B7, B8, BEP"),
@@ -50,6 +50,8 @@ _COEFFICIENTS = {
         ),
     },
 }
+_MORE = {("fitted", "beta"): (2, "more us per decoding sequence beyond the knee, the knee in decoding sequences")}
+"""Coefficients that may follow."""
 _WITHOUT_DEFAULTS = ("alpha-beta", "fitted")
 
 
@@ -130,7 +132,7 @@ class CoefficientsSpec(StrictModel):
     )
     beta: tuple[NonNegative, ...] | None = Field(
         default=None,
-        description=f"Step times: {_orders('beta')}.",
+        description=f"Step times: {_orders('beta')}; fitted may have two more: {_MORE['fitted', 'beta'][1]}.",
         examples=[[7000, 25, 12]],
         json_schema_extra=unit("µs"),
     )
@@ -213,9 +215,11 @@ def _numbers(name: str, given: Any) -> Iterator[Finding]:
             yield path, f"missing; {name} takes {takes[key][0]} numbers: {takes[key][1]}"
         elif values is not None and key not in takes:
             yield path, f"{name} has no {key} coefficients; remove them, or choose another latency model"
-        elif isinstance(values, list | tuple) and len(values) != takes[key][0]:
-            count, names = takes[key]
-            yield path, f"{name} takes {count} numbers ({names}), found {len(values)}"
+        elif isinstance(values, list | tuple):
+            (count, names), (more, others) = takes[key], _MORE.get((name, key), (0, ""))
+            if len(values) not in (count, count + more):
+                also = f", or {count + more} (also {others})" if more else ""
+                yield path, f"{name} takes {count} numbers ({names}){also}, found {len(values)}"
 
 
 class _LatencyFile(LatencyModelSpec):

@@ -72,12 +72,32 @@ def test_a_held_out_part_is_predicted_from_the_rest(trace: Trace) -> None:
     assert abs(error_figures(calibration)["e2e_us"]["mean"]) < 0.02
 
 
+def test_a_knee_in_what_sequences_cost_is_found() -> None:
+    knee = (*BETA, 900.0, 5.0)
+    found = fit([run(3.0, beta=knee), run(2.0, seed=2, beta=knee)])
+    assert found.knee == 5.0
+    assert found.latency()["coefficients"]["beta"] == pytest.approx(knee, rel=0.02)
+    assert found.covariance().shape == (12, 12)
+
+
+def test_there_is_no_knee_where_one_slope_does(trace: Trace) -> None:
+    assert fit([trace]).knee is None
+    assert fit([run(3.0), run(0.8, seed=2)]).knee is None
+
+
 def test_refinement_mends_a_wrong_pace(trace: Trace) -> None:
-    model = fit([trace])
+    model = replace(fit([trace]), method="exposures")
     slow = replace(model, beta=tuple(1.04 * value for value in model.beta), estimate=model.estimate.scaled(1.04))
-    mended = refine(slow, [trace])
+    mended = refine(slow, [trace, run(0.8, seed=2), run(1.4, seed=3)])
     assert mended.beta[0] == pytest.approx(BETA[0], rel=0.015)
     assert mended.alpha[0] == pytest.approx(ALPHA[0], abs=700)
+
+
+def test_refinement_leaves_steps_alone_that_were_seen(trace: Trace) -> None:
+    model = fit([trace])
+    slow = replace(model, beta=tuple(1.04 * value for value in model.beta), estimate=model.estimate.scaled(1.04))
+    assert refine(slow, [trace]).beta[0] == pytest.approx(slow.beta[0], rel=0.015)
+    assert refine(model, [trace], rounds=0) is model
 
 
 def test_the_file_is_a_latency_model_of_a_deployment(trace: Trace, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def models(draw: st.DrawFn) -> LatencyModel:
     if kind == "alpha-beta":
         return AlphaBeta((0, 0, 0), draw(st.tuples(coefficients, coefficients, coefficients)))
     if kind == "fitted":
-        return Fitted((0, 0, 0, 0), draw(st.tuples(*[coefficients] * 6)))
+        return Fitted((0, 0, 0, 0), draw(st.tuples(*[coefficients] * draw(st.sampled_from([6, 8])))))
     shape = model(draw(st.sampled_from(model_names())))
     hardware = gpu(draw(st.sampled_from(["H100", "A100-80", "L40S"])))
     tp = draw(st.sampled_from([1, 2, 4]))

@@ -28,6 +28,15 @@ def test_overheads() -> None:
     assert (overheads.per_token, overheads.completion) == (3.0, 7.0)
 
 
+def test_sequences_beyond_the_knee_cost_more() -> None:
+    bent = Fitted((0, 0, 0, 0), (12460, 336, 1.67, 494, 0.21, 6100, 900, 5))
+    assert bent.step_us(BatchSums(decodes=5, decode_context=100, sequences=5)) == 12460 + 5 * 336 + 167
+    assert bent.step_us(BatchSums(decodes=8, decode_context=100, sequences=8)) == 12460 + 8 * 336 + 167 + 3 * 900
+    assert bent.decode_us(8, 100, 2).tolist() == bent.few_decodes_us(8, 100, 2) == [18015, 18028]
+    with pytest.raises(BlisError, match=r"beta takes 8 coefficients .*the knee.*, found 7"):
+        Fitted((0, 0, 0, 0), (1, 1, 1, 1, 1, 1, 1))
+
+
 def test_negative_coefficients_are_refused() -> None:
     with pytest.raises(BlisError, match="beta coefficient us per token of context is -1"):
         Fitted((0, 0, 0, 0), (1, 1, -1, 1, 1, 1))
