@@ -8,7 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical lint bench bench-h100 docs clean
+.PHONY: help demo test test-statistical lint bench bench-h100 bench-vllm-cpu docs clean
 
 help:
 	@echo "make demo              serve, observe, simulate the same and compare, on this machine alone, in a minute"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint              ruff, mypy --strict, import contracts"
 	@echo "make bench             speed, memory and cold start on this machine (BENCH=--quick for a short run)"
 	@echo "make bench-h100        the physics model against measurements of vLLM on H100s (BLIS_DATA names their folder)"
+	@echo "make bench-vllm-cpu    fits of a real vLLM on a CPU, predicting loads they haven't seen, from traces/vllm-cpu"
 	@echo "make docs              write the generated pages and the examples' output anew, check all links"
 	@echo "make clean             remove the virtual environment, caches and builds"
 
@@ -40,6 +41,9 @@ bench: $(VENV)/installed
 
 bench-h100: $(VENV)/installed
 	$(RUN) benchmarks/h100/bench.py $(BENCH)
+
+bench-vllm-cpu: $(VENV)/installed
+	$(RUN) benchmarks/vllm_cpu.py $(BENCH)
 
 docs: $(VENV)/installed
 	PYTHONPATH=. $(RUN) docs/build_reference.py

@@ -85,6 +85,11 @@ class Fit:
         """Whether the server was found to schedule asynchronously; None where the traces don't tell."""
         return None if self.scheduling is None else self.scheduling.asynchronous
 
+    def columns(self, features: FloatArray) -> FloatArray:
+        """What ``beta`` multiplies, shape (m, b), of steps' :meth:`blis.calibration.steps.Steps.features`, (m, 6)."""
+        own = features[:, _FORMS[self.form]]
+        return own if self.knee is None else bent(own, _DECODES, self.knee)
+
     def latency(self) -> dict[str, Any]:
         """The model as a deployment's ``latency``."""
         validity: dict[str, Any] = {name: list(pair) for name, pair in self.ranges.items()}
