@@ -62,9 +62,11 @@ class Windows:
         spans = ends_us - begins_us
         slopes = np.divide(amounts, spans, out=np.zeros(spans.size), where=spans > 0)
         at_once = np.where(spans > 0, 0, amounts)
-        done = [
-            float(slopes @ np.clip(edge - begins_us, 0, spans) + at_once @ (ends_us < edge)) for edge in self._edges
-        ]
+        done = (
+            _since(self._edges, begins_us, slopes)
+            - _since(self._edges, ends_us, slopes)
+            + _below(self._edges, ends_us, at_once)
+        )
         rates: Floats = np.diff(done) / self._seconds
         return rates
 
@@ -86,3 +88,18 @@ class Windows:
 
     def _arrivals(self, arrivals_us: npt.NDArray[Any]) -> Ints:
         return np.bincount(self._find(arrivals_us), minlength=len(self._edges) - 1)
+
+
+def _below(edges: Floats, times_us: Floats, amounts: npt.NDArray[Any]) -> Floats:
+    """The sum of the amounts whose times are below each edge."""
+    order = np.argsort(times_us, kind="stable")
+    sums = np.concatenate(([0.0], np.cumsum(amounts[order])))
+    below: Floats = sums[np.searchsorted(times_us[order], edges, side="left")]
+    return below
+
+
+def _since(edges: Floats, times_us: Floats, slopes: Floats) -> Floats:
+    """The sum over times below each edge of slope * (edge - time)."""
+    start = float(times_us.min(initial=0.0))
+    moved = times_us - start
+    return (edges - start) * _below(edges - start, moved, slopes) - _below(edges - start, moved, slopes * moved)

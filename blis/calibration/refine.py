@@ -24,6 +24,7 @@ _SURE = 3.0
 _OVERHEAD_US = 500.0
 _PACE = {"chunk-times": 0.01, "exposures": 0.05}
 _DRIFT = 0.05
+_MOST = 5000
 
 
 def served_by(model: Fit) -> DeploymentSpec:
@@ -35,9 +36,9 @@ def served_by(model: Fit) -> DeploymentSpec:
     return deployment_from_dict(data)
 
 
-def predict(model: Fit, trace: Trace) -> Trace:
-    """Replay a trace's requests on the model's deployment."""
-    return replay(trace, served_by(model), warn=_quiet)
+def predict(model: Fit, trace: Trace, num_requests: int | None = None) -> Trace:
+    """Replay a trace's requests, or so many of them, on the model's deployment."""
+    return replay(trace, served_by(model), num_requests=num_requests, warn=_quiet)
 
 
 def refine(model: Fit, traces: Sequence[Trace], rounds: int = 2, share: float = 1.0) -> Fit:
@@ -49,7 +50,7 @@ def refine(model: Fit, traces: Sequence[Trace], rounds: int = 2, share: float = 
     or half a millisecond. Errors are taken to be good to 3 %, and to what a machine that was 5 % faster or slower in
     one trace makes of them: a server near its limit makes much of little, and says little about its pace. What steps
     cost relative to each other stays as it was. A round that doesn't help is undone, and ends it. Only requests sent
-    in the first ``share`` of each trace's time count.
+    in the first ``share`` of each trace's time count, and of these those among its first 5,000.
     """
     if rounds < 1:
         return model
@@ -91,16 +92,30 @@ def _errors(model: Fit, traces: Sequence[Trace], share: float) -> FloatArray:
     """Relative errors of the mean TTFT and the mean E2E of each trace, shape (2 * traces,)."""
     found = []
     for trace in traces:
-        real, simulated = _means(trace, share), _means(predict(model, trace), share)
-        found += [(ours - theirs) / theirs for ours, theirs in zip(simulated, real, strict=True)]
+        asked, simulated = _asked(trace, share), predict(model, trace, _MOST)
+        asked &= np.isin(trace.column("request_id"), simulated.column("request_id"))
+        same = np.isin(simulated.column("request_id"), trace.column("request_id")[asked])
+        pairs = zip(_means(simulated, same), _means(trace, asked), strict=True)
+        found += [(ours - theirs) / theirs for ours, theirs in pairs]
     return np.array(found)
 
 
-def _means(trace: Trace, share: float) -> tuple[float, float]:
-    sent = trace.column("send_time_us" if trace.header.mode == "real" else "arrival_time_us")
+def _asked(trace: Trace, share: float) -> npt.NDArray[np.bool_]:
+    """Which requests count: completed, past the warm-up, and sent early enough."""
+    sent = _sent(trace)
     good = (trace.column("status") == Status.OK) & (trace.column("request_id") >= trace.header.warm_up_requests)
-    good &= sent <= sent[good].min() + share * np.ptp(sent[good])
-    first, last = trace.column("first_chunk_time_us"), trace.column("last_chunk_time_us")
+    early: npt.NDArray[np.bool_] = good & (sent <= sent[good].min() + share * np.ptp(sent[good]))
+    return early
+
+
+def _sent(trace: Trace) -> npt.NDArray[np.int64]:
+    return trace.column("send_time_us" if trace.header.mode == "real" else "arrival_time_us")
+
+
+def _means(trace: Trace, chosen: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Mean TTFT and mean E2E of the chosen requests that were completed, µs."""
+    good = chosen & (trace.column("status") == Status.OK)
+    sent, first, last = _sent(trace), trace.column("first_chunk_time_us"), trace.column("last_chunk_time_us")
     return float(np.mean((first - sent)[good])), float(np.mean((last - sent)[good]))
 
 

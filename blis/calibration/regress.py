@@ -15,6 +15,8 @@ __all__ = ["Estimate", "nnls_of", "regress", "settle"]
 FloatArray = npt.NDArray[np.float64]
 
 _ROUNDS = 12
+_SAMPLED = 50_000
+_SETTLED = 1e-7
 _TRIM = 4.0
 _TRUNCATION_US = 0.5
 _MANY = 30.0
@@ -65,9 +67,9 @@ def regress(features: FloatArray, durations: FloatArray, names: Sequence[str]) -
 
     Quasi-Poisson with an identity link: non-negative least squares with weights 1/prediction, which preserves totals
     where durations are skewed (a Huber loss would bias them down), reweighted until it settles; steps beyond four
-    times the spread of the residuals are left out. The covariance is the sandwich estimator (White 1980, HC1, as
-    statsmodels computes it) over the coefficients that aren't at their bound. Durations that were cut to whole
-    microseconds are half of one short on average, which is added.
+    times the spread of the residuals are left out. The covariance is the sandwich estimator (White 1980, HC1) over the
+    coefficients that aren't at their bound. Durations that were cut to whole microseconds are half of one short on
+    average, which is added.
 
     Raises:
         BlisError: fewer steps than coefficients.
@@ -109,28 +111,39 @@ def settle(
     features: FloatArray, observed: FloatArray, varies: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.bool_], FloatArray]:
     """Return which steps count, shape (m,), and the coefficients of the columns, 0 where they don't vary."""
-    kept = np.ones(len(observed), np.bool_)
-    predicted = np.full(len(observed), float(np.median(observed)))
-    values = np.zeros(features.shape[1])
+    few = len(observed) // _SAMPLED
+    if few > 1:
+        # A sample brings the coefficients near, so that the whole is gone through two or three times only.
+        _, values = settle(features[::few], observed[::few], varies)
+        predicted = np.maximum(features @ values, 1.0)
+    else:
+        values = np.zeros(features.shape[1])
+        predicted = np.full(len(observed), float(np.median(observed)))
+    kept = _near(observed, predicted, None) if few > 1 else np.ones(len(observed), np.bool_)
     # Columns of very different size are brought to one, so that the solver's tolerance means the same for all.
     scale = np.where(varies, np.abs(features).max(axis=0), 1.0)
+    design = features[:, varies] / scale[varies]
     for _ in range(_ROUNDS):
-        root = 1 / np.sqrt(predicted[kept])
-        design = features[kept][:, varies] / scale[varies] * root[:, None]
         # The normal equations' Cholesky factor stands for the tall system: nnls then costs the same for any trace.
-        squared = design.T @ design
-        target = design.T @ (observed[kept] * root)
+        weighted = design * (kept / predicted)[:, None]
         new = np.zeros_like(values)
-        new[varies] = nnls_of(squared, target) / scale[varies]
-        settled = np.allclose(new, values, rtol=1e-9, atol=0)
+        new[varies] = nnls_of(weighted.T @ design, weighted.T @ observed) / scale[varies]
+        settled = np.allclose(new, values, rtol=_SETTLED, atol=0)
         values = new
         predicted = np.maximum(features @ values, 1.0)
-        relative = (observed - predicted) / predicted
-        chosen = np.abs(relative - np.median(relative[kept])) <= _TRIM * max(_spread(relative), 1e-6)
+        chosen = _near(observed, predicted, kept)
         if settled and np.array_equal(chosen, kept):
             break
         kept = chosen
     return kept, values
+
+
+def _near(observed: FloatArray, predicted: FloatArray, kept: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.bool_]:
+    """Which steps are within four times the spread of the residuals, shape (m,)."""
+    relative = observed / predicted - 1
+    middle = np.median(relative if kept is None else relative[kept])
+    near: npt.NDArray[np.bool_] = np.abs(relative - middle) <= _TRIM * max(_spread(relative), 1e-6)
+    return near
 
 
 def nnls_of(squared: FloatArray, target: FloatArray) -> FloatArray:
@@ -145,10 +158,15 @@ def nnls_of(squared: FloatArray, target: FloatArray) -> FloatArray:
 
 
 def _covariance(features: FloatArray, observed: FloatArray, predicted: FloatArray) -> FloatArray:
-    import statsmodels.api as sm
-
-    result = sm.WLS(observed, features, weights=1 / predicted).fit(cov_type="HC1")
-    covariance: FloatArray = np.asarray(result.cov_params())
+    """The sandwich of least squares with weights 1/prediction: B M B * n/(n - k) with B the inverse of X'WX."""
+    count, size = features.shape
+    scale = np.abs(features).max(axis=0)
+    own = features / scale
+    weighted = own / predicted[:, None]
+    bread = np.linalg.pinv(weighted.T @ own, hermitian=True)
+    residual = observed - own @ (bread @ (weighted.T @ observed))
+    scores = weighted * residual[:, None]
+    covariance: FloatArray = bread @ (scores.T @ scores) @ bread * (count / (count - size)) / np.outer(scale, scale)
     return covariance
 
 
