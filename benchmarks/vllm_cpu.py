@@ -38,8 +38,8 @@ TITLES = {
     "prefixes": "prefix groups",
 }
 HEAD = (
-    "| error, % | E2E mean | ITL mean | TTFT mean | E2E p90 | TTFT p90 | E2E MAPE | E2E r | pace |\n"
-    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+    "| error, % | E2E mean | ITL mean | TTFT mean | E2E p90 | TTFT p90 | E2E MAPE | E2E r | blocks' E2E | pace |\n"
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
 )
 
 Floats = npt.NDArray[np.float64]
@@ -69,7 +69,7 @@ class Latencies:
 
 @dataclass(frozen=True)
 class Errors:
-    """Relative errors of a prediction, r of the requests' E2E, and how much longer real steps took than predicted."""
+    """Relative errors of a prediction, of E2E by trace too, r, and how much longer real steps took than predicted."""
 
     e2e: float
     itl: float
@@ -78,12 +78,15 @@ class Errors:
     ttft_p90: float
     mape: float
     r: float
+    blocks: tuple[float, ...]
     pace: float
 
     @classmethod
     def of(cls, model: Fit, traces: Sequence[Trace]) -> Errors:
         """Predict traces, and compare all their requests together."""
-        real, ours = Latencies.of(traces), Latencies.of([predict(model, trace) for trace in traces])
+        predicted = [predict(model, trace) for trace in traces]
+        real, ours = Latencies.of(traces), Latencies.of(predicted)
+        means = [[Latencies.of([one]).e2e.mean() for one in runs] for runs in (predicted, traces)]
         return cls(
             e2e=float(ours.e2e.mean() / real.e2e.mean()) - 1,
             itl=ours.itl / real.itl - 1,
@@ -92,14 +95,16 @@ class Errors:
             ttft_p90=float(np.quantile(ours.ttft, 0.9) / np.quantile(real.ttft, 0.9)) - 1,
             mape=float(np.mean(np.abs(ours.e2e / real.e2e - 1))),
             r=float(np.corrcoef(ours.e2e, real.e2e)[0, 1]),
+            blocks=tuple(float(a / b) - 1 for a, b in zip(*means, strict=True)),
             pace=pace(model, traces),
         )
 
     def row(self, title: str) -> str:
         """A row of the table."""
         signed = (self.e2e, self.itl, self.ttft, self.e2e_p90, self.ttft_p90)
-        figures = [f"{100 * value:+.1f}" for value in signed]
-        return f"| {' | '.join([title, *figures, f'{100 * self.mape:.1f}', f'{self.r:.3f}', f'{self.pace:.3f}'])} |\n"
+        blocks = f"{100 * min(self.blocks):+.0f} to {100 * max(self.blocks):+.0f}"
+        rest = [f"{100 * self.mape:.1f}", f"{self.r:.3f}", blocks, f"{self.pace:.3f}"]
+        return f"| {' | '.join([title, *(f'{100 * value:+.1f}' for value in signed), *rest])} |\n"
 
 
 def read(name: str) -> list[Trace]:
