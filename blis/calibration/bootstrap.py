@@ -79,7 +79,7 @@ class Resampler:
         low = np.floor(position)
         found = []
         for ranks, fraction in zip(low, position - low, strict=True):
-            first, second = ranked.at(ranks), ranked.at(np.minimum(ranks + 1, ranked.totals - 1))
+            first, second = ranked.at_and_after(ranks)
             found.append(first + (second - first) * fraction)
         return np.where(ranked.totals > 0, found, np.nan)
 
@@ -100,15 +100,30 @@ class _Ranked:
         self._ends = np.cumsum(weights @ held.astype(weights.dtype), axis=1, dtype=np.float64)
         self.totals: Floats = self._ends[:, -1]
 
-    def at(self, ranks: Floats) -> Floats:
-        """The value of each weighting at its rank (from 0), shape (resamples,)."""
-        resamples = np.arange(ranks.size)
-        bins = np.minimum((self._ends <= ranks[:, None]).sum(axis=1), self._ends.shape[1] - 1)
+    def at_and_after(self, ranks: Floats) -> tuple[Floats, Floats]:
+        """The values of each weighting at its rank (from 0) and at the next, if there is one; (resamples,) each."""
+        following = np.minimum(ranks + 1, self.totals - 1)
+        items, passed, before = self._bin(np.arange(ranks.size), ranks)
+        first = self._value(items, passed, ranks - before)
+        second = self._value(items, passed, following - before)
+        # The next rank may be in another bin.
+        beyond = np.flatnonzero(passed[:, -1] <= following - before)
+        if beyond.size:
+            items, passed, before = self._bin(beyond, following[beyond])
+            second[beyond] = self._value(items, passed, following[beyond] - before)
+        return first, second
+
+    def _bin(self, resamples: Ints, ranks: Floats) -> tuple[Ints, Floats, Floats]:
+        """The first item of the bin that holds each rank, the weights summed along the bin, and those before it."""
+        bins = np.minimum((self._ends[resamples] <= ranks[:, None]).sum(axis=1), self._ends.shape[1] - 1)
         before = np.where(bins > 0, self._ends[resamples, bins - 1], 0.0)
         items = (bins * self._step)[:, None] + np.arange(self._step)
         inside = self._places[np.minimum(items, self._values.size - 1)]
-        passed = np.cumsum(self._weights[resamples[:, None], inside], axis=1) <= (ranks - before)[:, None]
-        index = items[:, 0] + passed.sum(axis=1)
+        return items[:, 0], np.cumsum(self._weights[resamples[:, None], inside], axis=1), before
+
+    def _value(self, items: Ints, passed: Floats, ranks: Floats) -> Floats:
+        """The values at ranks that count from the beginning of their bin."""
+        index = items + (passed <= ranks[:, None]).sum(axis=1)
         found: Floats = self._values[np.minimum(index, self._values.size - 1)]
         return found
 
