@@ -8,12 +8,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-statistical lint bench bench-h100 bench-vllm-cpu docs clean
+.PHONY: help demo test test-statistical test-real lint bench bench-h100 bench-vllm-cpu docs clean
 
 help:
 	@echo "make demo              serve, observe, simulate the same and compare, on this machine alone, in a minute"
 	@echo "make test              tests, doctests and examples of the documentation"
 	@echo "make test-statistical  the slow tests: random samples against theory, and more random deployments"
+	@echo "make test-real         install vLLM and llama.cpp for CPUs and observe them (REAL=vllm for one of them)"
 	@echo "make lint              ruff, mypy --strict, import contracts"
 	@echo "make bench             speed, memory and cold start on this machine (BENCH=--quick for a short run)"
 	@echo "make bench-h100        the physics model against measurements of vLLM on H100s (BLIS_DATA names their folder)"
@@ -25,10 +26,16 @@ demo: $(VENV)/installed
 	sh specs/demo.sh $(RUN)
 
 test: $(VENV)/installed-dev
-	$(RUN) -m pytest -n auto -m "not statistical and not soak"
+	$(RUN) -m pytest -n auto -m "not statistical and not soak and not real_server"
 
 test-statistical: $(VENV)/installed-dev
 	$(RUN) -m pytest -n auto -m statistical --hypothesis-profile thorough
+
+# Real servers have environments of their own, in build/ or in the folder that BLIS_REAL_SERVERS names.
+REAL ?= vllm llama.cpp
+test-real: $(VENV)/installed-dev
+	$(RUN) tests/real/install.py "$${BLIS_REAL_SERVERS:-build/real-servers}" $(REAL)
+	$(RUN) -m pytest -m real_server tests/real
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check

@@ -22,7 +22,8 @@ __all__ = ["prompts_for"]
 
 _IDS = (100, 4000)
 """Ids that ordinary tokens have in about every vocabulary, for a server that can't be asked."""
-_PROBES = (40, 240)
+_PROBED = 120
+"""About how many words are sent to see how many tokens they are."""
 _USUAL_TOKENS_PER_WORD = 1.3
 _FEWEST = 64
 
@@ -103,24 +104,28 @@ async def _ask_for_ids(found: Discovered, setup: SetUp, warn: Callable[[str], No
 async def _measure(
     spec: ServerSpec, found: Discovered, setup: SetUp, words: tuple[str, ...]
 ) -> tuple[float, int] | None:
-    """Return tokens per word, and tokens on top, from two prompts of different lengths; None where nobody counts."""
+    """Return tokens per word, and tokens on top; None where nobody counts.
 
-    def probe(count: int) -> dict[str, Any]:
-        text = " ".join(words[index % len(words)] for index in range(count))
+    The same words are sent once and twice: what isn't doubled is on top. Other words in the second prompt would have
+    other lengths, and tokens that only they explain would be taken for a chat template.
+    """
+    sample = words[:: max(len(words) // _PROBED, 1)]
+
+    def probe(times: int) -> dict[str, Any]:
+        text = " ".join(sample * times)
         prompt: dict[str, Any] = {"prompt": text}
         if spec.api == "chat":
             prompt = {"messages": [{"role": "user", "content": text}]}
         return {"model": found.model, **prompt, "max_tokens": 1, **spec.extra_body, "stream": False}
 
     try:
-        answers = await asyncio.gather(*(setup.post(PATHS[spec.api], probe(count)) for count in _PROBES))
+        answers = await asyncio.gather(*(setup.post(PATHS[spec.api], probe(times)) for times in (1, 2)))
     except ConnectError:
         return None
-    short, long = map(_prompt_tokens, answers)
-    if short is None or long is None or long <= short:
+    once, twice = map(_prompt_tokens, answers)
+    if once is None or twice is None or twice <= once:
         return None
-    per_word = (long - short) / (_PROBES[1] - _PROBES[0])
-    return per_word, max(round(short - per_word * _PROBES[0]), 0)
+    return (twice - once) / len(sample), max(2 * once - twice, 0)
 
 
 def _prompt_tokens(response: Response) -> int | None:
