@@ -12,9 +12,11 @@ from blis.clients.network import ClientSide
 from blis.clients.rates import END_OF_TIME_US
 from blis.clients.recording import Recording
 from blis.clients.replay import Replay
+from blis.cluster.cluster import Cluster
 from blis.cluster.run import Progress, built, chunk_times, counted, run, served_by
 from blis.cluster.virtual_time import VirtualTime
 from blis.errors import BlisError
+from blis.metrics.extrapolation import extrapolations
 from blis.rng import DEFAULT_SEED
 from blis.spec import catalogue
 from blis.spec.deployment import DeploymentSpec, deployment_of
@@ -47,7 +49,8 @@ def simulate(
             horizon (excluded) ends the arrivals only, and what is in flight drains.
         record_itl: Keep the time of every token of completed requests, as the trace's ``chunks``.
         progress: Called a few times a second, from another thread, while the simulation runs.
-        warn: Called with a sentence for whatever is doubtful in the workload.
+        warn: Called with a sentence for whatever is doubtful in the workload, and where the load went beyond what a
+            fitted latency model knows.
 
     Raises:
         SpecError: The spec or the deployment is wrong; names every problem.
@@ -98,6 +101,7 @@ def simulate(
     trace = Trace.from_table(cluster.table, header, cluster.itl)
     if record_itl:
         trace.chunks = chunk_times(cluster)
+    _warn_outside(trace, cluster, warn)
     return trace
 
 
@@ -202,7 +206,14 @@ def _replayed(
             **served_by(cluster, deployment),
         }
     )
-    return Trace.from_table(cluster.table, header, cluster.itl, player.request_ids())
+    trace = Trace.from_table(cluster.table, header, cluster.itl, player.request_ids())
+    _warn_outside(trace, cluster, warn)
+    return trace
+
+
+def _warn_outside(trace: Trace, cluster: Cluster, warn: Callable[[str], None]) -> None:
+    for text in extrapolations(trace, [instance.config for instance in cluster.instances]):
+        warn(text)
 
 
 def _check_models(workload: WorkloadSpec, configs: Sequence[InstanceConfig]) -> None:

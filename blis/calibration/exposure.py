@@ -18,8 +18,9 @@ from blis.calibration.observed import Observed
 from blis.calibration.regress import Estimate, regress
 from blis.calibration.steps import Requests
 from blis.latency.fitted import BETA
+from blis.metrics.occupancy import occupancy
 
-__all__ = ["fit_exposures", "occupancy"]
+__all__ = ["fit_exposures"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -61,7 +62,9 @@ class _Window:
         self.lengths = (last - first)[long].astype(np.float64)
         self._steps = (requests.output_tokens - 1)[long].astype(np.float64)
         self._prefill = _prefilled(requests, first, self._begin, self._end)
-        self._edges, self._decodes, self._context = occupancy(requests, first, last)
+        self._edges, self._decodes, self._context = occupancy(
+            requests.prompt_tokens, requests.output_tokens, first, last
+        )
         typical = float(np.median(self.lengths / self._steps)) if len(self.lengths) else 1.0
         self._pace = np.full(len(self._edges) - 1, typical)
 
@@ -93,21 +96,6 @@ def _prefilled(requests: Requests, first_us: IntArray, begin: IntArray, end: Int
         total = np.concatenate(([0.0], np.cumsum(column[order])))
         sums.append(total[hi] - total[lo])
     return sums
-
-
-def occupancy(requests: Requests, first_us: IntArray, last_us: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return times at which somebody begins or ends to decode, and between them the sequences and their context."""
-    edges = np.unique(np.concatenate((first_us, last_us)))
-    size = len(edges)
-    begins, ends = np.searchsorted(edges, first_us), np.searchsorted(edges, last_us)
-    decodes = np.cumsum(np.bincount(begins, minlength=size) - np.bincount(ends, minlength=size))[:-1]
-    # Context grows evenly from the prompt's length to that of prompt and answer.
-    rate = requests.output_tokens / np.maximum(last_us - first_us, 1)
-    level = requests.prompt_tokens - rate * first_us
-    levels = np.cumsum(np.bincount(begins, level, size) - np.bincount(ends, level, size))[:-1]
-    rates = np.cumsum(np.bincount(begins, rate, size) - np.bincount(ends, rate, size))[:-1]
-    middle = (edges[1:] + edges[:-1]) / 2
-    return edges.astype(np.float64), decodes.astype(np.float64), np.maximum(levels + rates * middle, 0.0)
 
 
 def _between(edges: FloatArray, amounts: FloatArray, begin: IntArray, end: IntArray) -> FloatArray:

@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from blis.calibration.bend import bent, knee
 from blis.calibration.configuration import with_server_facts
-from blis.calibration.exposure import fit_exposures, occupancy
+from blis.calibration.drift import drift
+from blis.calibration.exposure import fit_exposures
 from blis.calibration.observed import Observed, observed
+from blis.calibration.ranges import ranges
 from blis.calibration.regress import Estimate, regress
 from blis.calibration.scheduling import Membership, combined, membership
 from blis.calibration.steps import Steps, reconstruct
@@ -61,8 +63,9 @@ class Fit:
     decoding sequence changes at ``knee`` (None: it doesn't). ``method`` is chunk-times or
     exposures; ``steps`` counts the steps that were seen, ``on_time`` is the share of requests with a step per token
     (None without chunk times). ``scheduling`` says whether the server schedules asynchronously. ``ranges`` are
-    [least, most] of what the traces had of sequences at once, prompt tokens and context tokens. ``warnings`` tell
-    what the traces couldn't.
+    [least, most] of what the traces had, by the names of :class:`blis.spec.validity.ValiditySpec`. ``drift`` is the
+    relative standard deviation of the server's pace from trace to trace (None where that isn't known). ``warnings``
+    tell what the traces couldn't.
     """
 
     form: str
@@ -78,6 +81,7 @@ class Fit:
     ranges: dict[str, tuple[float, float]]
     deployment: DeploymentSpec
     knee: float | None = None
+    drift: float | None = None
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -95,6 +99,8 @@ class Fit:
         validity: dict[str, Any] = {name: list(pair) for name, pair in self.ranges.items()}
         if self.async_scheduling is not None:
             validity["async_scheduling"] = self.async_scheduling
+        if self.drift is not None:
+            validity["drift"] = self.drift
         validity["covariance"] = self.covariance().tolist()
         beta = list(self.beta) if self.knee is None else [*self.beta, self.knee]
         coefficients = {"alpha": list(self.alpha), "beta": beta}
@@ -158,11 +164,12 @@ def fit(
         steps=sum(len(steps.end_us) for steps in seen),
         on_time=float(np.mean([steps.on_time for steps in seen])) if seen else None,
         scheduling=scheduling,
-        ranges=_ranges(parts),
+        ranges=ranges(parts, seen),
         deployment=server,
         knee=turn,
     )
-    return replace(result, warnings=tuple(_doubts(result, len(traces))))
+    wander = drift(parts, seen, lambda features: result.columns(features) @ np.array(result.beta))
+    return replace(result, drift=wander, warnings=tuple(_doubts(result, len(traces))))
 
 
 def _regressed(
@@ -224,18 +231,6 @@ def _alone(part: Observed, beta: FloatArray) -> FloatArray:
     prefill = (beta[0] + beta[5]) * steps + beta[3] * fresh + beta[4] * fresh * (cached + fresh / 2)
     result: FloatArray = ((first - sent) - prefill)[idle & (first <= part.end_us)]
     return result
-
-
-def _ranges(parts: Sequence[Observed]) -> dict[str, tuple[float, float]]:
-    running, context, prompts = [], [], []
-    for part in parts:
-        _, decodes, tokens = occupancy(part.requests, part.first_us, part.last_us)
-        busy = decodes > 0
-        running += [float(decodes[busy].min()), float(decodes.max())] if busy.any() else []
-        context += [float(tokens[busy].min()), float(tokens.max())] if busy.any() else []
-        prompts += [float(part.requests.prompt_tokens.min()), float(part.requests.prompt_tokens.max())]
-    named = {"running": running, "prompt_tokens": prompts, "context_tokens": context}
-    return {name: (min(values), max(values)) for name, values in named.items() if values}
 
 
 def _doubts(found: Fit, traces: int) -> Iterator[str]:

@@ -7,16 +7,20 @@ from typing import Any
 
 from pydantic import Field
 
-from blis.spec.fields import Flag, NonNegative, RealNumber, unit
+from blis.spec.fields import Flag, NonNegative, RealNumber, Text, unit
 from blis.spec.strict import Finding, StrictModel, shown
 
-__all__ = ["ValiditySpec"]
+__all__ = ["RANGES", "ValiditySpec"]
+
+RANGES = ("running", "prompt_tokens", "context_tokens", "prefill_tokens", "requests_per_s")
+"""The keys that say [least, most] of a quantity."""
 
 
 class ValiditySpec(StrictModel):
     """Where a fitted model was measured, and how sure its coefficients are.
 
-    ``covariance`` is that of alpha and beta, one after the other, in µs^2: a square list of lists.
+    ``covariance`` is that of alpha and beta, one after the other, in µs^2: a square list of lists. Of the model
+    physics it is that of the coefficients that ``covariance_of`` names. Ranges hold for each instance by itself.
     """
 
     running: tuple[NonNegative, NonNegative] | None = Field(
@@ -37,6 +41,18 @@ class ValiditySpec(StrictModel):
         examples=[[20, 150_000]],
         json_schema_extra=unit("tokens"),
     )
+    prefill_tokens: tuple[NonNegative, NonNegative] | None = Field(
+        default=None,
+        description="Least and most new prompt tokens of a step in those traces.",
+        examples=[[0, 2048]],
+        json_schema_extra=unit("tokens"),
+    )
+    requests_per_s: tuple[NonNegative, NonNegative] | None = Field(
+        default=None,
+        description="Lowest and highest rate of arrivals in any tenth of those traces' time.",
+        examples=[[0.5, 3.2]],
+        json_schema_extra=unit("requests/s"),
+    )
     async_scheduling: Flag | None = Field(
         default=None,
         description="Whether the server was found to schedule asynchronously; none where unknown.",
@@ -48,11 +64,20 @@ class ValiditySpec(StrictModel):
         examples=[[[4.0, 0.1], [0.1, 0.02]]],
         json_schema_extra=unit("µs²", span="of either sign; as many rows as columns"),
     )
+    covariance_of: tuple[Text, ...] | None = Field(
+        default=None,
+        description="Of the model physics: the coefficients that the covariance is of, in its order.",
+        examples=[["request_us", "weights"]],
+    )
+    drift: NonNegative | None = Field(
+        default=None,
+        description="Relative standard deviation of the server's pace from trace to trace; none where unknown.",
+    )
 
     @classmethod
     def across(cls, raw: Mapping[str, Any]) -> Iterator[Finding]:
         """Ranges go upwards, and a covariance is square."""
-        for key in ("running", "prompt_tokens", "context_tokens"):
+        for key in RANGES:
             pair = raw.get(key)
             if isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(v, int | float) for v in pair):
                 if pair[0] > pair[1]:
