@@ -14,6 +14,7 @@ from blis.cli.deployment_flags import DeploymentFlags
 from blis.cli.flags import micros, takes_flags
 from blis.cli.outputs import OutputFlags, check_writable, outputs
 from blis.cli.streams import warn
+from blis.cli.uncertainty_flags import UncertaintyFlags, wanted
 from blis.errors import Problem, SpecError
 from blis.spec.overrides import COMMAND_LINE, flag
 
@@ -115,15 +116,15 @@ class ReplayFlags:
 
 @app.command(name="replay", epilog=_EPILOG)
 @takes_flags
-def replay(what: ReplayFlags, cluster: DeploymentFlags, output: OutputFlags) -> None:
+def replay(what: ReplayFlags, cluster: DeploymentFlags, output: OutputFlags, sure: UncertaintyFlags) -> None:
     """Send the requests of a trace to a simulated cluster and report their latencies.
 
     Requests arrive when they did in the trace, with the same lengths, prefixes, sessions and deadlines.
     """
-    play(what, cluster, output)
+    play(what, cluster, output, sure)
 
 
-def play(what: ReplayFlags, cluster: DeploymentFlags, output: OutputFlags) -> None:
+def play(what: ReplayFlags, cluster: DeploymentFlags, output: OutputFlags, sure: UncertaintyFlags) -> None:
     """Replay a trace as the flags say.
 
     Raises:
@@ -146,6 +147,7 @@ def play(what: ReplayFlags, cluster: DeploymentFlags, output: OutputFlags) -> No
             warn(warnings[-1])
 
     recorded = read_any(what.trace, what.trace_header)
+    intervals = wanted(sure, recorded, deployment, **options.model_dump())
     most = len(recorded) if options.num_requests is None else min(options.num_requests, len(recorded))
     with ProgressBar(options.horizon, most, shown=not output.quiet) as bar:
         trace = run(recorded, deployment, **options.model_dump(), progress=bar.callback, warn=note)
@@ -153,7 +155,7 @@ def play(what: ReplayFlags, cluster: DeploymentFlags, output: OutputFlags) -> No
         write_trace(trace, output.trace_out)
     pace = "" if options.speed == 1 else f" at {options.speed:g} times its speed"
     origins = {"Workload": f"replay of {what.trace}{pace}", "Deployment": cluster.deployment or ""}
-    give_out(trace, output, origins, warnings=warnings, quiet=output.quiet)
+    give_out(trace, output, origins, warnings=warnings, quiet=output.quiet, intervals=intervals)
 
 
 def _options(what: ReplayFlags) -> ReplaySpec:

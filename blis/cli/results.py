@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from blis.cli.streams import write_out
 from blis.errors import BlisError
 
 if TYPE_CHECKING:
+    from blis.calibration.uncertainty import Intervals
+    from blis.metrics import Summary
     from blis.report.blocks import Block
     from blis.trace import Trace
 
@@ -44,8 +46,11 @@ def give_out(
     *,
     warnings: Sequence[str] = (),
     quiet: bool = False,
+    intervals: Callable[[Summary], Intervals] | None = None,
 ) -> None:
     """Summarise a trace: to a file, as JSON or as a report, whose ``origins`` say where things came from.
+
+    ``intervals`` says how sure the summary's figures are, where that is wanted.
 
     Raises:
         BlisError: where it can't be written.
@@ -55,10 +60,12 @@ def give_out(
     from blis.metrics import summarize
 
     summary = summarize(trace)
+    sure = None if intervals is None else intervals(summary)
     if flags.json or flags.metrics_out is not None:
         from blis.report.machine import machine_readable, to_json
 
-        text = to_json(machine_readable(trace.header, summary, warnings))
+        more = {} if sure is None else {"uncertainty": sure.to_dict()}
+        text = to_json(machine_readable(trace.header, summary, warnings) | more)
         if flags.metrics_out is not None:
             write_file(Path(flags.metrics_out), text)
         if flags.json:
@@ -67,7 +74,12 @@ def give_out(
         from blis.report.summary import report
 
         noted = {"Warnings": f"{len(warnings)}, on standard error and in --json"} if warnings else {}
-        print_report(report(trace.header, summary, {**origins, **noted}))
+        blocks = report(trace.header, summary, {**origins, **noted})
+        if sure is not None:
+            from blis.report.uncertainty import prediction_intervals
+
+            blocks.append(prediction_intervals(sure))
+        print_report(blocks)
 
 
 def write_file(path: Path, text: bytes) -> None:

@@ -11,6 +11,7 @@ from blis.cli.deployment_flags import DeploymentFlags
 from blis.cli.flags import takes_flags
 from blis.cli.outputs import OutputFlags, check_writable, outputs
 from blis.cli.replay import ReplayFlags, play
+from blis.cli.uncertainty_flags import UncertaintyFlags, wanted
 from blis.cli.workload_flags import WORKLOAD_PANEL, TraceFlags, WorkloadFlags
 from blis.errors import BlisError
 
@@ -27,6 +28,8 @@ Examples:
 
   blis simulate --servegen DATA --span-end 3600 --num-instances 4 --json
 
+  blis simulate my-workload.yaml --latency-model fitted.yaml --uncertainty --workers 2
+
   blis simulate --workload traces --workload-traces-filepath run.csv
 
 A flag overrides the value of the spec or the deployment. Flags that contradict each other are an error.
@@ -42,6 +45,7 @@ def simulate(
     traced: TraceFlags,
     cluster: DeploymentFlags,
     output: OutputFlags,
+    sure: UncertaintyFlags,
     cut_at_horizon: Annotated[
         bool,
         typer.Option(
@@ -70,7 +74,7 @@ def simulate(
     if recorded is not None:
         ends = {name: getattr(work, name) for name in ("num_requests", "horizon", "seed")}
         flags = ReplayFlags(trace=recorded, trace_header=traced.trace_header, cut_at_horizon=cut_at_horizon, **ends)
-        play(flags, cluster, output)
+        play(flags, cluster, output, sure)
         return
     named = workload.load(work)
     deployment = deployment_flags.load(cluster)
@@ -78,6 +82,7 @@ def simulate(
         raise BlisError("--cut-at-horizon: the workload has no horizon to cut at; give --horizon")
     if record_itl and output.trace_out is None:
         raise BlisError("--record-itl: the times go beside a trace; give --trace-out")
+    intervals = wanted(sure, named.spec, deployment, cut_at_horizon=cut_at_horizon)
     check_writable(outputs(output), [named.file, cluster.deployment])
 
     from blis.cli.progress import ProgressBar
@@ -97,4 +102,4 @@ def simulate(
     if output.trace_out is not None:
         write_trace(trace, output.trace_out)
     origins = {"Workload": named.name, "Deployment": cluster.deployment or ""}
-    give_out(trace, output, origins, warnings=notes.texts, quiet=output.quiet)
+    give_out(trace, output, origins, warnings=notes.texts, quiet=output.quiet, intervals=intervals)

@@ -71,7 +71,7 @@ class ValiditySpec(StrictModel):
     )
     drift: NonNegative | None = Field(
         default=None,
-        description="Relative standard deviation of the server's pace from trace to trace; none where unknown.",
+        description="Relative standard deviation of another run's pace about the model's; none where unknown.",
     )
 
     @classmethod

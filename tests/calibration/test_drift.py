@@ -26,8 +26,9 @@ def test_a_machine_that_keeps_its_pace_has_none() -> None:
 def test_a_machine_that_is_a_tenth_slower_now_and_then() -> None:
     slow = tuple(1.1 * value for value in BETA)
     found = fit([run(), run(seed=2, beta=slow), run(seed=3), run(seed=4, beta=slow)])
-    # Two paces, 1 and 1.1, about their mean: the standard deviation of four is 0.1 / sqrt(3), of the mean 1.05.
-    assert found.drift == pytest.approx(0.1 / math.sqrt(3) / 1.05, rel=0.1)
+    # Two paces, 1 and 1.1, about their mean: the standard deviation of four is 0.1 / sqrt(3), of the mean 1.05;
+    # another run differs from that mean by sqrt(1 + 1/4) as much.
+    assert found.drift == pytest.approx(0.1 / math.sqrt(3) / 1.05 * math.sqrt(1.25), rel=0.1)
 
 
 def test_one_trace_tells_nothing_about_it() -> None:

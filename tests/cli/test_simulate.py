@@ -278,3 +278,57 @@ class TestResults:
     def test_a_warning_about_no_file_names_the_workload(self, blis: Run) -> None:
         result = blis("simulate", "--workload", "chatbot", "--rate", 0)
         assert result.stderr.startswith("blis: warning: built-in workload chatbot: aggregate_rate: is 0")
+
+
+FITTED = """\
+model: fitted
+coefficients: {alpha: [5000, 0, 0, 0], beta: [12000, 300, 2, 40, 0, 6000]}
+validity:
+  running: [1, 2]
+  drift: 0.05
+  covariance: [[0,0,0,0,0,0,0,0,0,0],[0,0,0,0,0,0,0,0,0,0],[0,0,0,0,0,0,0,0,0,0],[0,0,0,0,0,0,0,0,0,0],
+               [0,0,0,0,10000,0,0,0,0,0],[0,0,0,0,0,0,0,0,0,0],[0,0,0,0,0,0,0,0,0,0],[0,0,0,0,0,0,0,0,0,0],
+               [0,0,0,0,0,0,0,0,0,0],[0,0,0,0,0,0,0,0,0,0]]
+"""
+
+
+def test_a_fitted_model_outside_its_range_is_warned_about_once(blis: Run, folder: Path) -> None:
+    (folder / "fitted.yaml").write_text(FITTED)
+    result = blis("simulate", "spec.yaml", "--latency-model", "fitted.yaml", "--json")
+    assert result.exit_code == 0
+    assert result.stderr.count("1 to 2 sequences at once fitted") == 1
+    assert sum("sequences at once fitted" in text for text in json.loads(result.stdout)["warnings"]) == 1
+
+
+@pytest.mark.parametrize("command", ["simulate", "replay"])
+def test_uncertainty_is_given_beside_the_figures(blis: Run, folder: Path, command: str) -> None:
+    (folder / "fitted.yaml").write_text(FITTED)
+    blis("simulate", "spec.yaml", "--latency-model", "fitted.yaml", "--trace-out", "run", "-q")
+    what = {"simulate": "spec.yaml", "replay": "run"}[command]
+    asked = (command, what, "--latency-model", "fitted.yaml", "--uncertainty", "--draws", 20, "--workers", 2)
+    data = json.loads(blis(*asked, "--json").stdout)
+    found = data["uncertainty"]
+    assert (found["level"], found["draws"], found["draw_seed"], found["drift"]) == (0.95, 20, 0, 0.05)
+    e2e = found["figures"]["e2e_us"]["p90"]
+    assert e2e["low"] < e2e["value"] == data["overall"]["e2e_us"]["p90"] < e2e["high"]
+    assert found["figures"]["throughput"]["requests_per_s"]["low"] > 0
+    shown = blis(*asked)
+    assert shown.exit_code == 0, shown.stderr
+    report = shown.stdout
+    assert "95 % prediction interval" in report
+    assert "the server's pace drifts by" in report
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--uncertainty",), "trained-physics, doesn't say how sure its coefficients are"),
+        (("--draws", "50"), "--draws: needs --uncertainty"),
+        (("--uncertainty", "--draws", "5", "--latency-model", "fitted.yaml"), "needs 20 draws or more, found 5"),
+    ],
+)
+def test_mistakes_about_uncertainty(blis: Run, folder: Path, flags: tuple[str, ...], message: str) -> None:
+    (folder / "fitted.yaml").write_text(FITTED)
+    result = blis("simulate", "spec.yaml", *flags)
+    assert result.exit_code == 2
+    assert message in result.stderr
