@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,21 +19,19 @@ _BLOCKS = 10
 _FEWEST_STEPS = 10 * _BLOCKS
 
 
-def drift(
-    parts: Sequence[Observed], seen: Sequence[Steps], predict: Callable[[FloatArray], FloatArray]
-) -> float | None:
+def drift(parts: Sequence[Observed], seen: Sequence[Steps], predicted: Sequence[FloatArray]) -> float | None:
     """Return the relative standard deviation of the pace of another run about that of the model.
 
-    A trace's pace is the sum of its steps' durations over the sum of what ``predict`` makes of their
-    :meth:`~blis.calibration.steps.Steps.features`. Its standard deviation between n traces, beyond what chance makes of
-    one pace, is that of single runs; the model is their mean, which adds a factor of sqrt(1 + 1/n). None where fewer
-    than two traces have steps enough.
+    A trace's pace is the sum of its steps' durations over the sum of what the model says of them, ``predicted``, shape
+    (m,) for each part. Its standard deviation between n traces, beyond what chance makes of one pace, is that of single
+    runs; the model is their mean, which adds a factor of sqrt(1 + 1/n). None where fewer than two traces have steps
+    enough.
     """
     found = []
-    for part, steps in zip(parts, seen, strict=True) if seen else ():
+    for part, steps, model in zip(parts, seen, predicted, strict=True) if seen else ():
         own = steps.usable & (steps.end_us <= part.end_us)
         if np.count_nonzero(own) >= _FEWEST_STEPS:
-            found.append(_pace(steps.duration_us[own].astype(np.float64), predict(steps.features()[own])))
+            found.append(_pace(steps.duration_us[own].astype(np.float64), model[own]))
     return between(found) * math.sqrt(1 + 1 / len(found)) if len(found) > 1 else None
 
 

@@ -20,7 +20,7 @@ from blis.calibration.steps import Requests
 from blis.latency.fitted import BETA
 from blis.metrics.occupancy import occupancy
 
-__all__ = ["fit_exposures"]
+__all__ = ["Window", "fit_exposures"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def fit_exposures(parts: Sequence[Observed], columns: Sequence[int]) -> Estimate
     Raises:
         BlisError: too few requests with two tokens or more.
     """
-    windows = [_Window(part) for part in parts]
+    windows = [Window(part) for part in parts]
     names = [BETA[column] for column in columns]
     estimate: Estimate | None = None
     for _ in range(_ROUNDS):
@@ -52,7 +52,7 @@ def fit_exposures(parts: Sequence[Observed], columns: Sequence[int]) -> Estimate
     return estimate
 
 
-class _Window:
+class Window:
     """What each request of one instance met between its first and its last chunk."""
 
     def __init__(self, part: Observed) -> None:
@@ -69,7 +69,7 @@ class _Window:
         self._pace = np.full(len(self._edges) - 1, typical)
 
     def features(self) -> FloatArray:
-        """Sums over the steps of each window, shape (n, 6), in the order of BETA."""
+        """Sums over the steps of each window, shape (n, 7): in the order of BETA, then the tokens before prefills."""
         counts = np.diff(self._edges) / self._pace
         number, decodes, context = (
             _between(self._edges, counts * column, self._begin, self._end)
@@ -85,14 +85,14 @@ class _Window:
 
 
 def _prefilled(requests: Requests, first_us: IntArray, begin: IntArray, end: IntArray) -> list[FloatArray]:
-    """Sums over the prompts whose first token came in (begin, end]: tokens, attention, number."""
+    """Sums over the prompts whose first token came in (begin, end]: tokens, attention, number, cached tokens."""
     order = np.argsort(first_us, kind="stable")
     fresh = np.maximum(requests.prompt_tokens - requests.cached_tokens, 1).astype(np.float64)
     attention = fresh * (requests.cached_tokens + fresh / 2)
     lo = np.searchsorted(first_us[order], begin, side="right")
     hi = np.searchsorted(first_us[order], end, side="right")
     sums = []
-    for column in (fresh, attention, np.ones(len(fresh))):
+    for column in (fresh, attention, np.ones(len(fresh)), requests.cached_tokens.astype(np.float64)):
         total = np.concatenate(([0.0], np.cumsum(column[order])))
         sums.append(total[hi] - total[lo])
     return sums

@@ -27,7 +27,7 @@ from blis.latency.fitted import ALPHA, BETA, KNEE
 from blis.spec.deployment import DeploymentSpec
 from blis.trace import Trace
 
-__all__ = ["Fit", "Overhead", "fit"]
+__all__ = ["Fit", "Overhead", "fit", "overhead_of", "scheduling_of", "server_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -106,6 +106,10 @@ class Fit:
         coefficients = {"alpha": list(self.alpha), "beta": beta}
         return {"model": self.form, "coefficients": coefficients, "validity": validity}
 
+    def deployment_for(self, trace: Trace) -> DeploymentSpec:
+        """The server that a trace is predicted on."""
+        return self.deployment
+
     def covariance(self) -> FloatArray:
         """Covariance of alpha and beta, one after the other, shape (a + b,) * 2, in µs^2; a knee counts as certain."""
         size, steps = len(self.alpha), len(self.beta)
@@ -134,7 +138,7 @@ def fit(
     """
     if not traces:
         raise BlisError("nothing to fit: give at least one trace")
-    server = _server(deployment, traces[0])
+    server = server_of(deployment, traces[0])
     config = server.resolve()[0]
     parts = [part.until(share) for trace in traces for part in observed(trace, config)]
     columns = _FORMS[form]
@@ -151,8 +155,8 @@ def fit(
         estimate = fit_exposures(parts, columns)
     beta = np.zeros(len(BETA))
     beta[list(columns)] = estimate.values[: len(columns)]
-    scheduling = _scheduling(parts, seen)
-    overhead = _overhead(parts, beta, scheduling)
+    scheduling = scheduling_of(parts, seen)
+    overhead = overhead_of(parts, [beta] * len(parts), scheduling)
     result = Fit(
         form=form,
         alpha=(overhead.us, *[0.0] * ((len(ALPHA) if form == "fitted" else 3) - 1)),
@@ -168,7 +172,7 @@ def fit(
         deployment=server,
         knee=turn,
     )
-    wander = drift(parts, seen, lambda features: result.columns(features) @ np.array(result.beta))
+    wander = drift(parts, seen, [result.columns(steps.features()) @ np.array(result.beta) for steps in seen])
     return replace(result, drift=wander, warnings=tuple(_doubts(result, len(traces))))
 
 
@@ -184,7 +188,7 @@ def _regressed(
     return regress(bent(features, _DECODES, turn), durations, [*names, KNEE[0]]), turn
 
 
-def _server(deployment: DeploymentSpec | None, trace: Trace) -> DeploymentSpec:
+def server_of(deployment: DeploymentSpec | None, trace: Trace) -> DeploymentSpec:
     """Return the server's settings; its model matters to a fit by its name only, so that any will do."""
     given = deployment or DeploymentSpec()
     if "model" not in given.model_fields_set and trace.header.server is not None:
@@ -192,7 +196,7 @@ def _server(deployment: DeploymentSpec | None, trace: Trace) -> DeploymentSpec:
     return with_server_facts(given, trace.header)
 
 
-def _scheduling(parts: Sequence[Observed], seen: Sequence[Steps]) -> Membership | None:
+def scheduling_of(parts: Sequence[Observed], seen: Sequence[Steps]) -> Membership | None:
     """Add up what the parts tell about the scheduling; None without steps."""
     if not seen:
         return None
@@ -203,10 +207,10 @@ def _scheduling(parts: Sequence[Observed], seen: Sequence[Steps]) -> Membership 
     return combined(found)
 
 
-def _overhead(parts: Sequence[Observed], beta: FloatArray, scheduling: Membership | None) -> Overhead:
+def overhead_of(parts: Sequence[Observed], betas: Sequence[FloatArray], scheduling: Membership | None) -> Overhead:
     """Take the overhead from requests that met an idle server, or from the steps they appeared in: the surer one."""
     found = []
-    alone = np.concatenate([_alone(part, beta) for part in parts])
+    alone = np.concatenate([_alone(part, beta) for part, beta in zip(parts, betas, strict=True)])
     if len(alone) >= _FEWEST_ALONE:
         centre = float(np.median(alone))
         # The standard error of a median of about normal values.

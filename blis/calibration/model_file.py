@@ -43,7 +43,14 @@ def model_text(model: Fit, sources: Sequence[str], errors: Mapping[str, Any]) ->
         "warnings": list(model.warnings) or None,
     }
     latency = model.latency()
-    rounded = {name: [_short(value) for value in values] for name, values in latency["coefficients"].items()}
+    rounded: dict[str, Any] = {
+        key: {
+            name: [_short(each) for each in value] if isinstance(value, list) else _short(value)
+            for name, value in latency[key].items()
+        }
+        for key in ("coefficients", "physics")
+        if key in latency
+    }
     validity: dict[str, Any] = {
         name: [_short(value) for value in pair] if name in model.ranges else pair
         for name, pair in latency["validity"].items()
@@ -51,7 +58,7 @@ def model_text(model: Fit, sources: Sequence[str], errors: Mapping[str, Any]) ->
     validity["covariance"] = [[_short(value) for value in row] for row in model.covariance().tolist()]
     data = {
         "model": latency["model"],
-        "coefficients": rounded,
+        **rounded,
         "validity": validity,
         "provenance": {key: value for key, value in provenance.items() if value is not None},
     }

@@ -27,18 +27,19 @@ _DRIFT = 0.05
 _MOST = 5000
 
 
-def served_by(model: Fit) -> DeploymentSpec:
-    """The deployment that the model was fitted for, with the model in it."""
-    data = model.deployment.to_dict()
+def served_by(model: Fit, trace: Trace | None = None) -> DeploymentSpec:
+    """The deployment that the model was fitted for, or that of a trace, with the model in it."""
+    server = model.deployment if trace is None else model.deployment_for(trace)
+    data = server.to_dict()
     data["latency"] = model.latency()
-    if model.async_scheduling is not None and "async_scheduling" not in model.deployment.model_fields_set:
+    if model.async_scheduling is not None and "async_scheduling" not in server.model_fields_set:
         data.pop("async_scheduling", None)
     return deployment_from_dict(data)
 
 
 def predict(model: Fit, trace: Trace, num_requests: int | None = None) -> Trace:
     """Replay a trace's requests, or so many of them, on the model's deployment."""
-    return replay(trace, served_by(model), num_requests=num_requests, warn=_quiet)
+    return replay(trace, served_by(model, trace), num_requests=num_requests, warn=_quiet)
 
 
 def refine(model: Fit, traces: Sequence[Trace], rounds: int = 2, share: float = 1.0) -> Fit:

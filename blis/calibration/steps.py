@@ -54,8 +54,8 @@ class Steps:
 
     Of each step, shape (m,): ``end_us`` its end; ``duration_us`` since the end of the one before; ``decodes`` sequences
     that decode and ``context`` the tokens they have before it; ``prefill`` new prompt tokens, ``attention`` the sum of
-    t*(p + t/2) over prefill chunks of t tokens after p, ``chunks`` their number. ``usable`` says that its duration is
-    that of one busy step: somebody decoded in it and in the one before, or was waiting for it.
+    t*(p + t/2) over prefill chunks of t tokens after p, ``stored`` that of p, ``chunks`` their number. ``usable`` says
+    that its duration is that of one busy step: somebody decoded in it and in the one before, or was waiting for it.
     Of each request, shape (n,): ``first`` and ``last``, the steps of its first and last token.
     ``on_time`` is the share of requests whose steps are as many as their tokens.
     """
@@ -66,6 +66,7 @@ class Steps:
     context: IntArray
     prefill: IntArray
     attention: FloatArray
+    stored: IntArray
     chunks: IntArray
     usable: BoolArray
     first: IntArray
@@ -96,7 +97,7 @@ def reconstruct(chunks: ChunkTimes, requests: Requests, budget: int, gap_us: int
     first = step_of[chunks.starts[:-1]]
     last = step_of[chunks.starts[1:] - 1]
     decodes, context = _decoding(first, last, requests.prompt_tokens, len(end_us))
-    prefill, attention, parts, whole = _prefills(first, decodes, requests, budget)
+    prefill, attention, stored, parts, whole = _prefills(first, decodes, requests, budget)
     duration = np.diff(end_us, prepend=end_us[0])
     # A sequence that decodes in a step was running when the step before ended.
     usable = (decodes > 0) & whole
@@ -108,6 +109,7 @@ def reconstruct(chunks: ChunkTimes, requests: Requests, budget: int, gap_us: int
         context,
         prefill,
         attention,
+        stored,
         parts,
         usable,
         first,
@@ -160,13 +162,14 @@ def _decoding(first: IntArray, last: IntArray, prompts: IntArray, steps: int) ->
 
 def _prefills(
     first: IntArray, decodes: IntArray, requests: Requests, budget: int
-) -> tuple[IntArray, FloatArray, IntArray, BoolArray]:
-    """Assign the prompts to steps: new tokens, attention and chunks of each, and whether the assignment is complete."""
+) -> tuple[IntArray, FloatArray, IntArray, IntArray, BoolArray]:
+    """Assign the prompts to steps: new tokens, attention, tokens before and chunks of each; whether it's complete."""
     steps = len(decodes)
     left = np.maximum(budget - decodes, 0).tolist()
     decoding = decodes.tolist()
     tokens = [0] * steps
     attention = [0.0] * steps
+    stored = [0] * steps
     parts = [0] * steps
     whole = np.ones(steps, np.bool_)
     fresh = np.maximum(requests.prompt_tokens - requests.cached_tokens, 1).tolist()
@@ -186,8 +189,15 @@ def _prefills(
             if part:
                 tokens[step] += part
                 attention[step] += part * (known + part / 2)
+                stored[step] += known
                 parts[step] += 1
                 left[step] -= part
                 rest -= part
                 known += part
-    return np.array(tokens, np.int64), np.array(attention), np.array(parts, np.int64), whole
+    return (
+        np.array(tokens, np.int64),
+        np.array(attention),
+        np.array(stored, np.int64),
+        np.array(parts, np.int64),
+        whole,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from blis.cli.flags import takes_flags
 from blis.cli.outputs import check_writable
 from blis.cli.streams import warn, write_out
 from blis.errors import BlisError
+from blis.spec.words import listed
 
 if TYPE_CHECKING:
     from blis.calibration import Calibration
@@ -31,12 +32,15 @@ Examples:
 
   blis simulate workload.yaml --latency-model model.yaml
 
+  blis fit small large --latency-model physics --models llama-3.1-8b,qwen3-14b --hardware H100 -o physics.yaml
+
   blis fit --suggest-workload probe.yaml --rate 3 --max-num-seqs 16 --max-num-batched-tokens 512
 
 What the traces' headers don't tell about the server, flags or a deployment must: above all --max-num-seqs and
 --max-num-batched-tokens.
 """
-_FORMS = ("fitted", "alpha-beta")
+_FORMS = ("fitted", "alpha-beta", "physics")
+_PHYSICS = _FORMS[2]
 _PANEL = "Fitting"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
@@ -71,6 +75,15 @@ class FitFlags:
         bool,
         Option("--no-chunk-times", metavar="", help="Fit from first and last chunks alone.", rich_help_panel=_PANEL),
     ] = False
+    models: Annotated[
+        str | None,
+        Option(
+            metavar="MODEL,...",
+            help="With --latency-model physics: the model of each trace, in order, where headers don't say; the name of"
+            " one, the path of a config.json, or a deployment file that says tp and hardware too.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     json: Annotated[bool, Option("--json", metavar="", help="Print one JSON object.", rich_help_panel=_PANEL)] = False
     suggest_workload: Annotated[
         str | None,
@@ -99,7 +112,7 @@ def fit(
     """Fit a latency model to traces of a real server, seen from the client alone, and say how well it predicts."""
     form = cluster.latency_model or "fitted"
     if form not in _FORMS:
-        raise BlisError(f"--latency-model: allowed are {' and '.join(_FORMS)}, found {form!r}")
+        raise BlisError(f"--latency-model: allowed are {listed(_FORMS)}, found {form!r}")
     cluster = replace(cluster, latency_model=None)
     if flags.suggest_workload is not None:
         _suggest(flags, cluster)
@@ -117,22 +130,65 @@ def fit(
 def _run(
     real: Sequence[str], held: Sequence[str], hold_out: float, form: str, flags: FitFlags, cluster: DeploymentFlags
 ) -> None:
-    from blis.calibration.fit import fit as fitted
-    from blis.calibration.refine import refine
     from blis.calibration.validate import held_out, predictions
     from blis.trace import Trace
 
-    deployment = deployment_flags.load(cluster)
-    traces = [Trace.read(path) for path in real]
+    traces = {path: Trace.read(path) for path in real}
     rounds = 2 if flags.refine is None else flags.refine
-    given: dict[str, Any] = {"form": form, "chunk_times": not flags.no_chunk_times}
+    found = _physics(traces, flags, cluster) if form == _PHYSICS else _own(traces, form, rounds, flags, cluster)
     outside: dict[str, Calibration] = {}
     if hold_out:
-        part = refine(fitted(traces, deployment, share=1 - hold_out, **given), traces, rounds, share=1 - hold_out)
-        outside |= held_out(part, dict(zip(real, traces, strict=True)), hold_out)
-    model = refine(fitted(traces, deployment, **given), traces, rounds)
+        outside |= held_out(found(1 - hold_out), traces, hold_out)
+    model = found(1.0)
     outside |= predictions(model, {path: Trace.read(path) for path in held})
-    _give_out(model, dict(zip(real, traces, strict=True)), outside, flags)
+    _give_out(model, traces, outside, flags)
+
+
+def _own(
+    traces: Mapping[str, Trace], form: str, rounds: int, flags: FitFlags, cluster: DeploymentFlags
+) -> Callable[[float], Fit]:
+    """Return the fit of a model of one server to a share of the traces' time."""
+    from blis.calibration.fit import fit as fitted
+    from blis.calibration.refine import refine
+
+    if flags.models is not None:
+        raise BlisError(f"--models: {form} is fitted to traces of one server; it belongs to --latency-model {_PHYSICS}")
+    deployment, every = deployment_flags.load(cluster), [*traces.values()]
+
+    def found(share: float) -> Fit:
+        model = fitted(every, deployment, form=form, chunk_times=not flags.no_chunk_times, share=share)
+        return refine(model, every, rounds, share=share)
+
+    return found
+
+
+def _physics(traces: Mapping[str, Trace], flags: FitFlags, cluster: DeploymentFlags) -> Callable[[float], Fit]:
+    """Return the fit of the physics model to a share of the traces' time."""
+    from blis.calibration.physics_fit import fit_physics
+
+    if flags.refine:
+        raise BlisError("--refine: the physics model isn't refined, since that would move one model's error to others")
+    deployments = [deployment_flags.load(each) for each in _clusters(traces, flags, cluster)]
+
+    def found(share: float) -> Fit:
+        return fit_physics(traces, deployments, chunk_times=not flags.no_chunk_times, share=share)
+
+    return found
+
+
+def _clusters(traces: Mapping[str, Trace], flags: FitFlags, cluster: DeploymentFlags) -> list[DeploymentFlags]:
+    """Return the deployment's flags for each trace."""
+    if flags.models is None:
+        return [cluster] * len(traces)
+    if cluster.model is not None:
+        raise BlisError("--models: contradicts --model; leave one of them out")
+    models = flags.models.split(",")
+    if len(models) != len(traces):
+        raise BlisError(f"--models: names {len(models)}, but there are {len(traces)} traces; one for each is needed")
+    return [
+        replace(cluster, deployment=name) if name.endswith((".yaml", ".yml")) else replace(cluster, model=name)
+        for name in models
+    ]
 
 
 def _give_out(model: Fit, traces: Mapping[str, Trace], outside: Mapping[str, Calibration], flags: FitFlags) -> None:

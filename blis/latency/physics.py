@@ -13,6 +13,7 @@ from blis.spec.latency import PhysicsSpec
 __all__ = ["Physics"]
 
 _NAME = "physics"
+FloatArray = npt.NDArray[np.float64]
 
 
 class Physics:
@@ -91,6 +92,37 @@ class Physics:
             value += self._prefill_attention * batch.prefill_causal_attention
         host = self._host + self._host_sequence * sequences
         return whole_us(value if value > host else host, _NAME, batch)
+
+    def exact_us(
+        self,
+        prefill: FloatArray,
+        decodes: FloatArray,
+        context: FloatArray,
+        sequences: FloatArray,
+        attention: FloatArray,
+        stored: FloatArray,
+    ) -> FloatArray:
+        """Durations of many steps before truncation and without the overlap of the host, shape (m,) like each argument.
+
+        The arguments are ``prefill_tokens``, ``decodes``, ``decode_context``, ``sequences``,
+        ``prefill_causal_attention`` and ``prefill_stored`` of :class:`blis.latency.BatchSums`; they may be sums over
+        several steps only where the model isn't a mixture of experts. Linear in the coefficients.
+        """
+        value = self._fixed + self._decode * decodes + self._sequence * sequences
+        value += self._context * (context + stored) + self._prefill * prefill + self._prefill_attention * attention
+        value += self._expert_weights * (1.0 - self._idle_share ** (prefill + decodes))
+        return np.asarray(value + self._chunk * (prefill > 0), np.float64)
+
+    def as_fitted(self) -> tuple[float, float, float, float, float, float]:
+        """The coefficients of :data:`blis.latency.fitted.BETA` that say the same where a step reads all experts."""
+        return (
+            self._fixed + self._expert_weights,
+            self._decode + self._sequence,
+            self._context,
+            self._prefill,
+            self._prefill_attention,
+            self._chunk + self._sequence,
+        )
 
     def decode_us(self, decodes: int, context: int, steps: int) -> npt.NDArray[np.int64]:
         """Durations of a run of decode steps; see :class:`blis.latency.LatencyModel`."""
