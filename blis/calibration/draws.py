@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blis.errors import BlisError
+from blis.rng import stream
 
 __all__ = ["drawn", "normal_draws"]
 
@@ -23,7 +24,7 @@ def normal_draws(count: int, size: int, seed: int) -> FloatArray:
     """
     from scipy.stats import norm, qmc
 
-    places = qmc.LatinHypercube(size, scramble=False, rng=np.random.default_rng(seed)).random(count)
+    places = qmc.LatinHypercube(size, scramble=False, rng=stream(seed, "uncertainty", "draws")).random(count)
     normal: FloatArray = norm.ppf(places)
     return normal
 
