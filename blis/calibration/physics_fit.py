@@ -63,9 +63,16 @@ class PhysicsFit(Fit):
         return {"model": "physics", "physics": physics, "validity": validity}
 
     def deployment_for(self, trace: Trace) -> DeploymentSpec:
-        """The server that a trace is of; what wasn't fitted to must say itself which model it is of."""
+        """The server that a trace is of; one that wasn't fitted to must say itself which model it is of.
+
+        Where it doesn't say what hardware, that is the first server's.
+        """
         known = next((server for own, server in self.servers if own is trace), None)
-        return _server(None, trace, "the trace to predict") if known is None else known
+        if known is not None:
+            return known
+        facts = trace.header.server or trace.header.deployment or {}
+        hardware = None if facts.get("hardware") else self.deployment.hardware
+        return _server(DeploymentSpec().with_overrides(hardware=hardware), trace, "the trace to predict")
 
 
 def fit_physics(

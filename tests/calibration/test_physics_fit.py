@@ -107,6 +107,19 @@ def test_each_trace_is_predicted_on_its_own_server(traces: dict[str, Trace]) -> 
         assert predicted == pytest.approx(real, rel=0.03)
 
 
+def test_a_trace_that_was_not_fitted_to_is_predicted_on_what_its_header_says(traces: dict[str, Trace]) -> None:
+    found = fit_physics({"14b": traces["14b"]}, [DeploymentSpec(hardware="A100-80")])
+    assert found.deployment.hardware == "A100-80"
+    other = found.deployment_for(traces["8b light"])
+    assert (other.model, other.hardware) == ("llama-3.1-8b", "H100")
+    header = traces["8b light"].header.model_copy(update={"deployment": None, "server": {"model": "mistral-nemo"}})
+    bare = Trace.from_columns({"arrival_time_us": [0], "input_tokens": [1]}, header)
+    assert (found.deployment_for(bare).model, found.deployment_for(bare).hardware) == ("mistral-nemo", "A100-80")
+    nameless = Trace.from_columns({"arrival_time_us": [0], "input_tokens": [1]})
+    with pytest.raises(BlisError, match="the trace to predict: its header doesn't say which model"):
+        found.deployment_for(nameless)
+
+
 def test_one_model_alone_is_warned_about(traces: dict[str, Trace]) -> None:
     found = fit_physics({"8b": traces["8b"], "8b light": traces["8b light"]})
     (text,) = (text for text in found.warnings if "one model only" in text)
