@@ -72,6 +72,8 @@ class ValiditySpec(StrictModel):
     drift: NonNegative | None = Field(
         default=None,
         description="Relative standard deviation of another run's pace about the model's; none where unknown.",
+        examples=[0.05],
+        json_schema_extra=unit("none"),
     )
 
     @classmethod
