@@ -24,20 +24,20 @@ from blis.spec.workload import workload_from_dict
 pytestmark = [pytest.mark.statistical, pytest.mark.real]
 
 S = 1_000_000
+DAY = 86_400
 SPANS = [
+    *(("language/m-large", day * DAY, (day + 1) * DAY) for day in range(14)),
     ("language/m-large", 324_000, 345_600),
-    ("language/m-large", 594_000, 615_600),
     ("language/m-large", 864_000, 885_600),
-    ("reason/deepseek-r1", 0, 43_200),
-    ("reason/deepseek-r1", 64_800, 86_400),
-    ("multimodal/mm-image", 0, 21_600),
-    ("multimodal/mm-image", 21_600, 86_400),
+    *(("reason/deepseek-r1", start, start + DAY // 4) for start in range(0, DAY, DAY // 4)),
+    *(("multimodal/mm-image", start, start + DAY // 4) for start in range(0, DAY, DAY // 4)),
 ]
+"""All of the data, and two stretches across its days."""
 FIELDS = {"input_tokens": 1, "output_tokens": 1, "text_tokens": 0}
 EMPTY = ("{}", "{0: 1.0}")
 
 
-@pytest.fixture(params=SPANS, ids=lambda span: f"{span[0]}-{span[1]}")
+@pytest.fixture(params=SPANS, ids=lambda span: f"{span[0]}-{span[1]}-{span[2]}")
 def span(request: pytest.FixtureRequest, blis_data: Path) -> tuple[Path, int, int]:
     """A folder of real data and a stretch of it in seconds."""
     folder, start, end = request.param
