@@ -151,9 +151,9 @@ def block_length(series: Floats) -> int:
         return 1
     run = max(5, int(np.ceil(np.log10(n))))
     most = min(int(np.ceil(np.sqrt(n))) + run, n - 1)
-    # All lags at once: the power spectrum of the series, padded so that its ends don't meet, transformed back.
-    size = 1 << (n + most).bit_length()
-    covariances = np.fft.irfft(np.abs(np.fft.rfft(centred, size)) ** 2, size)[: most + 1] / n
+    from scipy.signal import correlate
+
+    covariances = correlate(centred, centred, method="fft")[n - 1 : n + most] / n
     negligible = np.abs(covariances[1:]) < 2 * np.sqrt(np.log10(n) / n) * covariances[0]
     quiet = (lag for lag in range(most - run + 1) if negligible[lag : lag + run].all())
     followed = next(quiet, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from blis.latency.fitted import ALPHA, BETA, KNEE
 from blis.spec.deployment import DeploymentSpec
 from blis.trace import Trace
 
-__all__ = ["Fit", "Overhead", "fit", "overhead_of", "scheduling_of", "server_of"]
+__all__ = ["Fit", "Overhead", "fit", "overhead_of", "scheduling_of", "seen_in", "server_of"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -94,17 +94,20 @@ class Fit:
         own = features[:, _FORMS[self.form]]
         return own if self.knee is None else bent(own, _DECODES, self.knee)
 
+    def validity(self) -> dict[str, Any]:
+        """What the model's file says of where and how well it holds, a :class:`blis.spec.validity.ValiditySpec`."""
+        found: dict[str, Any] = {name: list(pair) for name, pair in self.ranges.items()}
+        if self.async_scheduling is not None:
+            found["async_scheduling"] = self.async_scheduling
+        if self.drift is not None:
+            found["drift"] = self.drift
+        return found | {"covariance": self.covariance().tolist()}
+
     def latency(self) -> dict[str, Any]:
         """The model as a deployment's ``latency``."""
-        validity: dict[str, Any] = {name: list(pair) for name, pair in self.ranges.items()}
-        if self.async_scheduling is not None:
-            validity["async_scheduling"] = self.async_scheduling
-        if self.drift is not None:
-            validity["drift"] = self.drift
-        validity["covariance"] = self.covariance().tolist()
         beta = list(self.beta) if self.knee is None else [*self.beta, self.knee]
         coefficients = {"alpha": list(self.alpha), "beta": beta}
-        return {"model": self.form, "coefficients": coefficients, "validity": validity}
+        return {"model": self.form, "coefficients": coefficients, "validity": self.validity()}
 
     def deployment_for(self, trace: Trace) -> DeploymentSpec:
         """The server that a trace is predicted on."""
@@ -163,17 +166,34 @@ def fit(
         beta=tuple(estimate.values.tolist()),
         estimate=estimate,
         overhead=overhead,
+        scheduling=scheduling,
+        deployment=server,
+        knee=turn,
+        **seen_in(parts, seen),
+    )
+    wander = drift(parts, seen, [result.columns(steps.features()) @ np.array(result.beta) for steps in seen])
+    return replace(result, drift=wander, warnings=tuple(_doubts(result, len(traces))))
+
+
+class SeenIn(TypedDict):
+    """The fields of :class:`Fit` that tell what the traces had."""
+
+    method: str
+    requests: int
+    steps: int
+    on_time: float | None
+    ranges: dict[str, tuple[float, float]]
+
+
+def seen_in(parts: Sequence[Observed], seen: Sequence[Steps]) -> SeenIn:
+    """Return what the parts of the traces had, and the steps that were seen in them, if any."""
+    return SeenIn(
         method="chunk-times" if seen else "exposures",
         requests=sum(len(part.first_us) for part in parts),
         steps=sum(len(steps.end_us) for steps in seen),
         on_time=float(np.mean([steps.on_time for steps in seen])) if seen else None,
-        scheduling=scheduling,
         ranges=ranges(parts, seen),
-        deployment=server,
-        knee=turn,
     )
-    wander = drift(parts, seen, [result.columns(steps.features()) @ np.array(result.beta) for steps in seen])
-    return replace(result, drift=wander, warnings=tuple(_doubts(result, len(traces))))
 
 
 def _regressed(

@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from blis.calibration.drift import drift
 from blis.calibration.exposure import Window
-from blis.calibration.fit import Fit, overhead_of, scheduling_of, server_of
+from blis.calibration.fit import Fit, overhead_of, scheduling_of, seen_in, server_of
 from blis.calibration.observed import Observed, observed
 from blis.calibration.physics import PHYSICS
 from blis.calibration.posterior import learned, regress_with_priors
-from blis.calibration.ranges import ranges
 from blis.calibration.regress import Estimate
 from blis.calibration.steps import Steps, reconstruct
 from blis.errors import BlisError
@@ -51,15 +50,7 @@ class PhysicsFit(Fit):
     def latency(self) -> dict[str, Any]:
         """The model as a deployment's ``latency``; what isn't fitted, such as the host's own work, is 0."""
         physics = {**_NONE, **dict(zip(self.estimate.names, self.beta, strict=True)), _REQUEST: self.alpha[0]}
-        validity: dict[str, Any] = {name: list(pair) for name, pair in self.ranges.items()}
-        if self.async_scheduling is not None:
-            validity["async_scheduling"] = self.async_scheduling
-        if self.drift is not None:
-            validity["drift"] = self.drift
-        validity |= {
-            "covariance_of": [_REQUEST, *self.estimate.names],
-            "covariance": self.covariance().tolist(),
-        }
+        validity = self.validity() | {"covariance_of": [_REQUEST, *self.estimate.names]}
         return {"model": "physics", "physics": physics, "validity": validity}
 
     def deployment_for(self, trace: Trace) -> DeploymentSpec:
@@ -118,16 +109,12 @@ def fit_physics(
         beta=tuple(estimate.values.tolist()),
         estimate=estimate,
         overhead=overhead,
-        method="chunk-times" if seen else "exposures",
-        requests=sum(len(part.first_us) for part in parts),
-        steps=sum(len(steps.end_us) for steps in seen),
-        on_time=float(np.mean([steps.on_time for steps in seen])) if seen else None,
         scheduling=scheduling,
-        ranges=ranges(parts, seen),
         deployment=servers[0],
         drift=drift(parts, seen, [model.exact_us(*_sums(steps)) for model, steps in zip(models, seen, strict=False)]),
         servers=tuple(zip(traces.values(), servers, strict=True)),
         learned=learned(estimate, _TERMS),
+        **seen_in(parts, seen),
     )
     return replace(result, warnings=tuple(_doubts(result, configs)))
 

@@ -67,9 +67,9 @@ def regress(features: FloatArray, durations: FloatArray, names: Sequence[str]) -
 
     Quasi-Poisson with an identity link: non-negative least squares with weights 1/prediction, which preserves totals
     where durations are skewed (a Huber loss would bias them down), reweighted until it settles; steps beyond four
-    times the spread of the residuals are left out. The covariance is the sandwich estimator (White 1980, HC1) over the
-    coefficients that aren't at their bound. Durations that were cut to whole microseconds are half of one short on
-    average, which is added.
+    times the spread of the residuals are left out. The covariance is the sandwich estimator (White 1980, HC1, as
+    statsmodels computes it) over the coefficients that aren't at their bound. Durations that were cut to whole
+    microseconds are half of one short on average, which is added.
 
     Raises:
         BlisError: fewer steps than coefficients.
@@ -158,15 +158,10 @@ def nnls_of(squared: FloatArray, target: FloatArray) -> FloatArray:
 
 
 def _covariance(features: FloatArray, observed: FloatArray, predicted: FloatArray) -> FloatArray:
-    """The sandwich of least squares with weights 1/prediction: B M B * n/(n - k) with B the inverse of X'WX."""
-    count, size = features.shape
-    scale = np.abs(features).max(axis=0)
-    own = features / scale
-    weighted = own / predicted[:, None]
-    bread = np.linalg.pinv(weighted.T @ own, hermitian=True)
-    residual = observed - own @ (bread @ (weighted.T @ observed))
-    scores = weighted * residual[:, None]
-    covariance: FloatArray = bread @ (scores.T @ scores) @ bread * (count / (count - size)) / np.outer(scale, scale)
+    from statsmodels.regression.linear_model import WLS
+
+    result = WLS(observed, features, weights=1 / predicted).fit(cov_type="HC1")
+    covariance: FloatArray = np.asarray(result.cov_params())
     return covariance
 
 

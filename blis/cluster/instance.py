@@ -53,37 +53,11 @@ class Instance:
 
     # More than 30 attributes are slow outside slots (CPython 3.11).
     __slots__ = (
-        "_accepted",
-        "_batch",
-        "_completion_us",
-        "_deadlines",
-        "_durations",
-        "_ended",
-        "_ends",
-        "_formed_ahead",
-        "_joining",
-        "_model",
-        "_most_prompt",
-        "_most_tokens",
-        "_on_wake",
-        "_over",
-        "_overdue",
-        "_queue_us",
-        "_queueing_us",
-        "_started_us",
-        "_tokens",
-        "_wake",
-        "_wake_us",
-        "config",
-        "env",
-        "in_flight",
-        "index",
-        "load",
-        "next_join_us",
-        "per_token_us",
-        "scheduler",
-        "step_ends",
-    )
+        "_accepted", "_batch", "_completion_us", "_deadlines", "_durations", "_ended", "_ends", "_formed_ahead",
+        "_joining", "_model", "_most_prompt", "_most_tokens", "_on_wake", "_overdue", "_queue_us",
+        "_queueing_us", "_started_us", "_tokens", "_wake", "_wake_us", "config", "env", "in_flight", "index", "load",
+        "next_join_us", "per_token_us", "scheduler", "step_ends",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -125,7 +99,6 @@ class Instance:
         self._overdue: dict[Sequence, Status] = {}
         self._wake: simpy.Event | None = None
         self._wake_us = _UNLIMITED
-        self._over: simpy.Event | None = None
         self._on_wake: list[Callable[[Any], None]] = [self._serve]
 
     # -- what comes in
@@ -201,21 +174,19 @@ class Instance:
 
     def _wake_at(self, at: int, now: int) -> None:
         """Wake at ``at`` instead of whenever the instance would have woken."""
-        if self._wake is not None:
+        if self._wake is not None and self._wake.callbacks is not None:
             self._wake.callbacks = []
         self._sleep(at, now)
 
     def _sleep(self, until: int, now: int) -> None:
         self._wake_us = until
-        wake = self._over
-        if wake is None:
-            wake = Moment(self.env, until - now, _STEP)
+        wake = self._wake
+        if wake is not None and wake.callbacks is None:
+            # It is over and can happen again, which costs half of what a new one does.
+            self.env.schedule(wake, _STEP, until - now)
         else:
-            # The event that woke the instance is over and can happen again: a new one would cost four times as much.
-            self._over = None
-            self.env.schedule(wake, _STEP, until - now)  # type: ignore[arg-type]
+            wake = self._wake = Moment(self.env, until - now, _STEP)
         wake.callbacks = self._on_wake
-        self._wake = wake
 
     def _steps_before(self, time: int) -> int:
         """Return how many steps of the run end before ``time``."""
@@ -232,9 +203,8 @@ class Instance:
 
     # -- one awakening
 
-    def _serve(self, event: simpy.Event) -> None:
+    def _serve(self, _: simpy.Event) -> None:
         now = self._wake_us
-        self._over = event
         if self._batch is not None:
             self._finish(now, self._batch)
         if self.next_join_us <= now:
@@ -270,7 +240,6 @@ class Instance:
             self._sleep(self.next_join_us, now)
         else:
             self._wake_us = _UNLIMITED
-            self._wake = None
 
     def _time_step(self, batch: Batch, now: int) -> int:
         """Set and return the duration of a step that begins now; scheduling delays end with its begin."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, cast
 
@@ -60,7 +61,7 @@ class Speech:
         return usage if cached is None else usage | {"prompt_tokens_details": {"cached_tokens": cached}}
 
 
-class Answer:
+class Answer(ABC):
     """Waits for what the simulation says of one request (a :class:`blis.serve.live.Listener`), and passes it on.
 
     ``over`` is done when there is nothing more to say, or nothing at all: then it has a :class:`Refusal`.
@@ -71,18 +72,18 @@ class Answer:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.trouble = trouble
 
+    @abstractmethod
     async def respond(self, http: web.Request) -> web.StreamResponse:
         """Answer, as soon as there is something to say, until all is said.
 
         Raises:
             Refusal: there will be no answer.
         """
-        raise NotImplementedError
 
-    def began(self) -> None:
+    def began(self) -> None:  # noqa: B027 - only streams have something to say then
         """See :class:`blis.serve.live.Listener`."""
 
-    def grew(self, tokens: int) -> None:
+    def grew(self, tokens: int) -> None:  # noqa: B027
         """See :class:`blis.serve.live.Listener`."""
 
     def ended(self, outcome: Outcome, cached: int) -> None:
@@ -94,9 +95,9 @@ class Answer:
         else:
             self.refuse(outcome.status)
 
+    @abstractmethod
     def complete(self, cached: int) -> None:
         """Say the last there is to say; ``cached`` tokens of the prompt needed no computing."""
-        raise NotImplementedError
 
     def cut(self) -> None:
         """End the answer here and now, since the server stops."""

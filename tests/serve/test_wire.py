@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ def form(value: Any) -> Any:
     return value if value == "[DONE]" else type(value).__name__
 
 
+def forms(events: list[Any]) -> list[Any]:
+    """The forms of a stream's events, like ones in a row once: tokens share an event where the machine was late."""
+    return [kind for kind, _ in groupby(map(form, events))]
+
+
 def documents(*bodies: tuple[str, dict[str, Any]]) -> list[Any]:
     """What the server answers, one after the other: documents, or events of streams."""
 
@@ -64,14 +70,14 @@ def without_details(answers: list[Any]) -> list[Any]:
 def test_a_stream_of_a_completion(recorded: dict[str, list[Any]]) -> None:
     body = {"prompt": IDS, "max_tokens": 6, "stream": True, "stream_options": USAGE, "ignore_eos": True}
     got = without_details(documents(("/v1/completions", body)))
-    assert [form(event) for event in got] == [form(event) for event in recorded["completions-stream"]]
+    assert forms(got) == forms(recorded["completions-stream"])
     assert got[-2]["usage"] == {"prompt_tokens": 5, "total_tokens": 11, "completion_tokens": 6}
 
 
 def test_a_stream_of_a_chat(recorded: dict[str, list[Any]]) -> None:
     body = {"messages": CHAT, "max_tokens": 4, "stream": True, "stream_options": USAGE, "ignore_eos": True}
     got = without_details(documents(("/v1/chat/completions", body)))
-    assert [form(event) for event in got] == [form(event) for event in recorded["chat-stream"]]
+    assert forms(got) == forms(recorded["chat-stream"])
     assert got[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
 
 
@@ -79,8 +85,10 @@ def test_usage_with_every_chunk(recorded: dict[str, list[Any]]) -> None:
     options = {**USAGE, "continuous_usage_stats": True}
     body = {"prompt": IDS, "max_tokens": 3, "stream": True, "stream_options": options, "ignore_eos": True}
     got = without_details(documents(("/v1/completions", body)))
-    assert [form(event) for event in got] == [form(event) for event in recorded["continuous usage"]]
-    assert [event["usage"]["completion_tokens"] for event in got[:-1]] == [1, 2, 3, 3]
+    assert forms(got) == forms(recorded["continuous usage"])
+    counts = [event["usage"]["completion_tokens"] for event in got[:-1]]
+    assert counts[-2:] == [3, 3]
+    assert counts[:-1] == sorted(set(counts))
 
 
 def test_whole_answers(recorded: dict[str, list[Any]]) -> None:
