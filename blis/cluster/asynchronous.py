@@ -69,10 +69,14 @@ class AsynchronousInstance(Instance):
             return 1
         return 1 + self.scheduler.like_steps(MOST_STEPS)
 
-    def _account(self, batch: Batch) -> None:
-        # The batch was settled when it started; the planned one moves on by the steps of the run beyond the first.
+    def _finish(self, now: int, batch: Batch) -> None:
         if self._planned is not None:
+            # It moves on by the steps of the run beyond the first.
             self._planned.decode_context += (len(self._durations) - 1) * self._planned.decodes
+        super()._finish(now, batch)
+
+    def _retire(self, batch: Batch) -> None:
+        """Do nothing: the batch was settled when it started."""
 
     def _decoded_ahead(self, sequence: Sequence) -> int:
         return int(self._planned is not None and not self._planned.misses(sequence))

@@ -168,34 +168,15 @@ class Cluster:
         if (segments[0][0] is not None or facts.prefix_length or len(segments) > 1) and not plain(request):
             self.table.segments.put(request.request_id, segments)
         self.table.put(
-            request.request_id,
-            client,
-            request.client_seq,
-            self.table.session_index(request.session_id) if request.session_id else -1,
-            request.round_index,
-            request.input_tokens,
-            request.output_tokens,
-            tokens,
-            request.max_output_tokens,
-            request.prompt_tokens,
-            text,
-            image,
-            audio,
-            video,
-            request.reason_ratio,
-            request.arrival_us,
-            -1 if deadline is None else deadline,
-            first_us,
-            last_us,
-            sequence.scheduling_delay_us,
-            sequence.epoch,
-            sequence.cached_tokens,
-            sequence.instance,
-            code,
-            _UNFINISHED if not completed else _CAPPED if request.capped else _STOPPED,
-            first_step,
-            last_step,
-        )
+            request.request_id, client, request.client_seq,
+            self.table.session_index(request.session_id) if request.session_id else -1, request.round_index,
+            request.input_tokens, request.output_tokens, tokens, request.max_output_tokens, request.prompt_tokens,
+            text, image, audio, video, request.reason_ratio,
+            request.arrival_us, -1 if deadline is None else deadline, first_us, last_us,
+            sequence.scheduling_delay_us, sequence.epoch, sequence.cached_tokens, sequence.instance,
+            code, _UNFINISHED if not completed else _CAPPED if request.capped else _STOPPED,
+            first_step, last_step,
+        )  # fmt: skip
         done = sequence.done
         # As Outcome(...), without the call in between.
         outcome = _new_outcome(

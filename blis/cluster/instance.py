@@ -306,7 +306,8 @@ class Instance:
         if self.step_ends is not None:
             self.step_ends.extend(map(int, self._ends))
         self._tokens.append(durations)
-        self._account(batch)
+        if scheduler.step in scheduler.ending:
+            self._retire(batch)
         if batch.chunks:
             for chunk in batch.chunks:
                 sequence = chunk[0]
@@ -326,10 +327,9 @@ class Instance:
         if self._tokens.full():
             self._flush()
 
-    def _account(self, batch: Batch) -> None:
+    def _retire(self, batch: Batch) -> None:
         """Account for the decodes that end with the last step of a run."""
-        if self.scheduler.step in self.scheduler.ending:
-            self.scheduler.retire(batch)
+        self.scheduler.retire(batch)
 
     def _complete(self, sequence: Sequence, now: int) -> None:
         tokens = sequence.output
