@@ -13,6 +13,8 @@ from typing import Any
 
 __all__ = ["BlisError", "InternalError", "Problem", "SpecError", "TraceError", "UnwrittenError"]
 
+_MOST_SHOWN = 40
+
 
 class BlisError(Exception):
     """A mistake in the user's input; ``str(error)`` says where, what was found, what is allowed and what to do."""
@@ -37,11 +39,17 @@ class Problem:
 
 
 class SpecError(BlisError):
-    """A workload or deployment spec that can't be used; carries every problem found, not only the first."""
+    """A workload or deployment spec that can't be used; carries every problem found, not only the first.
+
+    The message has the first 40: a slip that is repeated in hundreds of places is best mended before the rest is read.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        lines = [str(problem) for problem in self.problems[:_MOST_SHOWN]]
+        if len(self.problems) > _MOST_SHOWN:
+            lines.append(f"and {len(self.problems) - _MOST_SHOWN:,} problems more; mend these first")
+        super().__init__("\n".join(lines))
 
 
 class TraceError(BlisError):

@@ -21,6 +21,7 @@ from blis.spec.fields import (
     parse_us,
 )
 from blis.spec.strict import StrictModel, did_you_mean, load_yaml, validate
+from blis.spec.workload import workload_from_dict
 
 
 class Circle(StrictModel):
@@ -236,3 +237,13 @@ def test_long_values_are_cut() -> None:
 )
 def test_did_you_mean(word: object, suggestion: str) -> None:
     assert did_you_mean(word, ["aggregate_rate", "seed"]) == suggestion
+
+
+def test_a_slip_in_hundreds_of_places_is_not_all_read_out() -> None:
+    clients = [{"id": f"client-{number}", "rat": 1.0} for number in range(300)]
+    with pytest.raises(SpecError) as found:
+        workload_from_dict({"version": "2", "num_requests": 1, "clients": clients})
+    lines = str(found.value).splitlines()
+    assert len(lines) == 41
+    assert lines[-1] == f"and {len(found.value.problems) - 40:,} problems more; mend these first"
+    assert len(found.value.problems) >= 300
